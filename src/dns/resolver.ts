@@ -51,6 +51,16 @@ export class Resolver {
     return this.elsewhere(query);
   }
 
+  /**
+   * Where a name does not exist, if local data alone decides that: all its responses are the same but for the question.
+   * @param labels in lower case
+   */
+  placeOfDenial(labels: readonly string[]): 'zone' | 'elsewhere' | undefined {
+    const { zone, upstream } = this.options;
+    if (zone.contains(labels)) return zone.find(labels) === undefined ? 'zone' : undefined;
+    return upstream === undefined && reverseAddress(labels) === undefined ? 'elsewhere' : undefined;
+  }
+
   private elsewhere(query: Query): Response | Promise<Response> {
     const { upstream } = this.options;
     if (upstream) return upstream.resolve(query);

@@ -6,6 +6,7 @@ import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dg
 import { createServer, type Server, type Socket } from 'node:net';
 import { limitConnections } from '../net/connection-limits.ts';
 import { AnswerCache } from './answer-cache.ts';
+import { Denials } from './denials.ts';
 import {
   type Query,
   Rcode,
@@ -48,10 +49,12 @@ export class DnsServer {
   private readonly udp: UdpSocket;
   private readonly tcp: Server;
   private readonly answers = new AnswerCache();
+  private readonly denials: Denials;
   private waiting = 0;
 
   private constructor(options: DnsServerOptions) {
     this.options = options;
+    this.denials = new Denials(options.resolver);
     const { udpSocket } = options;
     this.udp = createSocket({
       type: 'udp4',
@@ -102,7 +105,7 @@ export class DnsServer {
     if (from.port === 0) return;
     const send = (answer: Buffer) => this.udp.send(answer, from.port, from.address, () => {});
     const { resolver } = this.options;
-    const known = this.answers.find(message, resolver.version);
+    const known = this.answers.find(message, resolver.version) ?? this.denials.find(message);
     if (known !== undefined) {
       this.counts.queries++;
       send(known);
