@@ -12,6 +12,7 @@ import { applyAll } from './manifests/apply-all.ts';
 import type { Document } from './manifests/manifests.ts';
 import { checkImages, checkPlacement } from './manifests/placement.ts';
 import { nodeObject, planNodes, roomForNodes } from './nodes.ts';
+import type { JobReadiness } from './readiness.ts';
 import {
   API_SOCKET,
   CLUSTER_FILE,
@@ -23,6 +24,7 @@ import {
   writeClusterFile,
 } from './state.ts';
 import { anythingThere, namespaces, type TearDownReport, tearDown } from './tear-down.ts';
+import { DEFAULT_TIMEOUT_SECONDS } from './timeout.ts';
 import { makeUnderlay, underlayMtuFor } from './underlay.ts';
 import { waitUntilReady } from './wait-ready.ts';
 import { governOutside } from './ways-out/unroutable.ts';
@@ -52,6 +54,8 @@ export interface BringUpOptions {
   label?: string | undefined;
   /** How long to wait until everything is Ready. */
   timeoutSeconds?: number;
+  /** When a Job counts as Ready; `none`: wait for nodes only, not for what is applied. Default: running. */
+  waitFor?: JobReadiness | 'none' | undefined;
   /** Keep a cluster that did not become Ready, for examination. */
   keepOnFailure?: boolean;
   signal?: AbortSignal;
@@ -66,8 +70,6 @@ export interface Cluster {
   tearDown(): Promise<TearDownReport>;
 }
 
-export const DEFAULT_TIMEOUT_SECONDS = 60;
-
 /**
  * Creates the network, starts controller and agents, applies the documents and waits until everything is Ready. All
  * checks that are possible are done before anything is changed; after a later failure everything is removed again.
@@ -80,6 +82,8 @@ export async function bringUp(options: BringUpOptions): Promise<Cluster> {
   const signal = options.signal ?? new AbortController().signal;
   try {
     await start(cluster, options, signal);
+    signal.throwIfAborted();
+    isUp(cluster);
   } catch (error) {
     const cause = signal.aborted ? (signal.reason as Error) : (error as Error);
     if (options.keepOnFailure && cause instanceof ClusterError && cause.code === 'NOT_READY') {
@@ -180,11 +184,11 @@ async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: Abort
     await applyAll(client, others, applying);
     await waitUntilReady(client, nodes, [], waiting);
     await applyAll(client, pods, applying);
+    const { waitFor } = wanted;
+    if (waitFor === 'none') return;
     const applied = pods.map(({ object }) => object);
-    await waitUntilReady(client, nodes, applied, waiting);
+    await waitUntilReady(client, nodes, applied, { ...waiting, jobs: waitFor });
   } finally {
     client.close();
   }
-  signal.throwIfAborted();
-  isUp(cluster);
 }

@@ -8,8 +8,15 @@ const isTrue = (conditions: readonly Condition[] | undefined, type: string): boo
 /** The last line of a container's output, if its log is on this machine. */
 export type LastLine = (pod: Pod, container: string) => string | undefined;
 
+/** When a Job counts as Ready: while its pods run, too, or only once it is complete. */
+export type JobReadiness = 'running' | 'complete';
+
 /** Undefined if the object is Ready, or if its kind has no readiness. */
-export function whyNotReady(object: KubeObject, lastLine: LastLine = () => undefined): string | undefined {
+export function whyNotReady(
+  object: KubeObject,
+  lastLine: LastLine = () => undefined,
+  jobs: JobReadiness = 'running',
+): string | undefined {
   switch (object.kind) {
     case 'Node': {
       const { status } = object as NodeObject;
@@ -29,7 +36,7 @@ export function whyNotReady(object: KubeObject, lastLine: LastLine = () => undef
     case 'DaemonSet':
       return whyReplicasNotReady(object as unknown as Replicated);
     case 'Job':
-      return whyJobNotReady(object as unknown as Job);
+      return whyJobNotReady(object as unknown as Job, jobs);
     default:
       return undefined;
   }
@@ -63,11 +70,13 @@ function whyReplicasNotReady({ kind, metadata, spec, status = {} }: Replicated):
   return ready >= wanted ? undefined : `${ready} of ${wanted} pods are ready`;
 }
 
-/** A Job is Ready while its pods run, and when they have done their work. */
-function whyJobNotReady({ spec, status = {} }: Job): string | undefined {
+function whyJobNotReady({ spec, status = {} }: Job, jobs: JobReadiness): string | undefined {
   const failed = status.conditions?.find(({ type, status }) => type === 'Failed' && status === 'True');
   if (failed !== undefined) return `it failed: ${failed.message ?? failed.reason ?? 'no reason is known'}`;
-  if (spec.suspend || (status.ready ?? 0) > 0 || isTrue(status.conditions, 'Complete')) return undefined;
+  if (spec.suspend || isTrue(status.conditions, 'Complete')) return undefined;
+  const running = status.ready ?? 0;
+  if (running > 0)
+    return jobs === 'running' ? undefined : `${status.succeeded ?? 0} pods have succeeded, ${running} run`;
   return `${status.succeeded ?? 0} pods have succeeded, and none is running`;
 }
 

@@ -5,11 +5,16 @@ import type { Kind, KubeObject, Manifest } from '../api/types/objects.ts';
 import { ClusterError } from './errors.ts';
 import { explainPods } from './explain-pods.ts';
 import { lastLine } from './last-lines.ts';
-import { whyNotReady } from './readiness.ts';
+import { type JobReadiness, whyNotReady } from './readiness.ts';
 import type { ClusterNode } from './state.ts';
 import { makesPods } from './workload-kinds.ts';
 
+/**
+ * Between two looks at one object; with many objects they are looked at less often, because each is a request to a
+ * controller that is busy with them.
+ */
 const LOOK_MS = 25;
+const MAX_LOOK_MS = 200;
 /** How long everything must stay Ready: a container that exits right after its start is Ready for a moment. */
 const STEADY_MS = 250;
 
@@ -19,6 +24,8 @@ export interface WaitOptions {
   timeoutSeconds: number;
   signal: AbortSignal;
   onProgress: (text: string) => void;
+  /** Default: running. */
+  jobs?: JobReadiness | undefined;
 }
 
 /** @throws ClusterError NOT_READY that names what is not Ready at the deadline */
@@ -26,7 +33,7 @@ export async function waitUntilReady(
   client: ApiClient,
   nodes: readonly ClusterNode[],
   applied: readonly Manifest<KubeObject>[],
-  { deadline, timeoutSeconds, signal, onProgress }: WaitOptions,
+  { deadline, timeoutSeconds, signal, onProgress, jobs }: WaitOptions,
 ): Promise<void> {
   const wanted = [
     ...nodes.map(({ name }) => ({ kind: 'Node' as Kind, name, namespace: undefined })),
@@ -43,7 +50,7 @@ export async function waitUntilReady(
     const looked = await Promise.all(
       waiting.map(async (one) => {
         const object = (await client.find(one.kind, one.name, one.namespace)) as KubeObject | undefined;
-        return { ...one, why: object === undefined ? 'it no longer exists' : whyNotReady(object, lastLine) };
+        return { ...one, why: object === undefined ? 'it no longer exists' : whyNotReady(object, lastLine, jobs) };
       }),
     );
     waiting = looked.filter((one): one is typeof one & { why: string } => one.why !== undefined);
@@ -67,7 +74,7 @@ export async function waitUntilReady(
       );
     }
     onProgress(`waiting for ${reasons.length === 1 ? reasons[0] : `${reasons.length} objects, ${reasons[0]}`}…`);
-    await sleep(LOOK_MS);
+    await sleep(Math.min(LOOK_MS * waiting.length, MAX_LOOK_MS));
   }
 }
 

@@ -80,7 +80,7 @@ lifecycle('when the API refuses an object everything is removed again', async ()
 
 lifecycle('what does not become Ready is named with its last line, and everything is removed', async () => {
   const input = yaml(processPod('sad', undefined, ['sh', '-c', 'echo out of luck; exit 3']));
-  const { status, stderr } = await dataplane(['up', '--timeout', '12', '-f', '-'], { input });
+  const { status, stderr } = await dataplane(['up', '--wait=12', '-f', '-'], { input });
   assert.is(status, 1);
   assert.match(stderr, /Pod sad \((Error|CrashLoopBackOff): container main ended with status 3: out of luck\)/);
   assert.equal(leftovers(), []);
@@ -117,6 +117,47 @@ lifecycle(
     assert.is(items.length, 2);
   },
 );
+
+lifecycle(
+  '--no-wait returns before anything is Ready; apply --wait returns when it is, and says what is not',
+  async () => {
+    const slow = processPod('slow', undefined, ['sh', '-c', 'sleep 3; touch /tmp/up; exec sleep 1000']);
+    const probed = {
+      ...slow.spec.containers[0],
+      readinessProbe: { exec: { command: ['cat', '/tmp/up'] }, periodSeconds: 1 },
+    };
+    const input = yaml({ ...slow, spec: { ...slow.spec, containers: [probed] } });
+    const isReady = async () => {
+      const { stdout } = await dataplane(['get', 'pod', 'slow', '-o', 'json']);
+      const { conditions = [] } = JSON.parse(stdout).status ?? {};
+      return conditions.some(
+        ({ type, status }: { type: string; status: string }) => type === 'Ready' && status === 'True',
+      );
+    };
+    assert.is((await dataplane(['up', '--nodes', '1', '--no-wait', '-f', '-'], { input })).status, 0);
+    assert.not.ok(await isReady());
+    assert.is((await dataplane(['apply', '--wait', '-f', '-'], { input })).status, 0);
+    assert.ok(await isReady());
+    const sad = await dataplane(['apply', '--wait=5', '-f', '-'], { input: yaml(failing('web')) });
+    assert.is(sad.status, 1);
+    assert.match(sad.stderr, /Deployment web \(0 of 2 pods are ready\): everything that was applied stays as it is$/m);
+    assert.match(sad.stderr, /^ {4}main \| no database$/m);
+    assert.is((await dataplane(['get', 'deployment', 'web'])).status, 0);
+  },
+);
+
+lifecycle('contradicting options of waiting are refused, and nothing is changed', async () => {
+  for (const options of [
+    ['--no-wait', '--wait'],
+    ['--no-wait', '--wait-for-jobs'],
+    ['--wait=5', '--timeout', '6'],
+  ]) {
+    const { status, stderr } = await dataplane(['up', ...options]);
+    assert.is(status, 2, options.join(' '));
+    assert.match(stderr, /exclude each other|say different things/);
+  }
+  assert.equal(leftovers(), []);
+});
 
 lifecycle('Ctrl-C at any moment leaves nothing', async () => {
   for (const afterMs of [150, 300, 450, 600, 800]) {

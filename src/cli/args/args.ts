@@ -10,6 +10,8 @@ import { wrap } from '../output/table.ts';
 export interface Option {
   /** Placeholder of the value in the help; without one the option is a flag. */
   value?: string;
+  /** The value may be left out: `--wait`, `--wait=SECONDS`. */
+  optionalValue?: boolean;
   short?: string;
   /** May be repeated. */
   multiple?: boolean;
@@ -79,6 +81,11 @@ export class Args {
     const text = this.text(name);
     return text === undefined ? undefined : read(text, `--${name}`);
   }
+
+  /** As `value`, for an option whose value may be left out: undefined, too, if it was. */
+  optionalValue<T>(name: string, read: (text: string, option: string) => T): T | undefined {
+    return this.text(name) === '' ? undefined : this.value(name, read);
+  }
 }
 
 /** Parses the arguments after the command's name. @throws CliError with status 2 */
@@ -94,7 +101,7 @@ export function parseCommandLine(name: string, command: Pick<Command, 'options'>
     ]),
   );
   try {
-    const line = joinNegativeNumbers(command.options, argv);
+    const line = joinValues(command.options, argv);
     const { values, tokens } = parseArgs({ args: line, options, allowPositionals: true, tokens: true });
     refuseRepetition(command.options, tokens);
     const terminator = tokens.find((token) => token.kind === 'option-terminator');
@@ -117,12 +124,15 @@ export function parseCommandLine(name: string, command: Pick<Command, 'options'>
 
 /**
  * `--nodes -1` → `--nodes=-1`. parseArgs would treat the argument with a dash as an option and report a missing value;
- * the error of the option's own parser has the value and what is expected.
+ * the error of the option's own parser has the value and what is expected. And `--wait` → `--wait=`, because parseArgs has no
+ * values that may be left out.
  */
-function joinNegativeNumbers(options: Options, argv: readonly string[]): string[] {
+function joinValues(options: Options, argv: readonly string[]): string[] {
   const takesValue = new Map<string, string>();
-  for (const [name, { short, value }] of Object.entries(options)) {
-    if (value === undefined) continue;
+  const alone = new Set<string>();
+  for (const [name, { short, value, optionalValue }] of Object.entries(options)) {
+    if (optionalValue) alone.add(`--${name}`);
+    if (value === undefined || optionalValue) continue;
     takesValue.set(`--${name}`, name);
     if (short !== undefined) takesValue.set(`-${short}`, name);
   }
@@ -130,7 +140,8 @@ function joinNegativeNumbers(options: Options, argv: readonly string[]): string[
   for (let i = 0; i < argv.length; i++) {
     if (argv[i] === '--') return [...joined, ...argv.slice(i)];
     const name = takesValue.get(argv[i]!);
-    if (name !== undefined && /^-\d/.test(argv[i + 1] ?? '')) joined.push(`--${name}=${argv[++i]}`);
+    if (alone.has(argv[i]!)) joined.push(`${argv[i]}=`);
+    else if (name !== undefined && /^-\d/.test(argv[i + 1] ?? '')) joined.push(`--${name}=${argv[++i]}`);
     else joined.push(argv[i]!);
   }
   return joined;
@@ -185,8 +196,8 @@ export function printHelp(command: Command, columns: number = process.stdout.col
   const room = Math.min(columns, MAX_COLUMNS);
   const lines = command.usage.map((usage, i) => `${i === 0 ? 'Usage:' : '      '} dataplane ${usage}`);
   lines.push('', ...wrap(command.about.trim().replaceAll('\n', ' '), room));
-  const rows = Object.entries(command.options).map(([name, { short, value, help }]) => {
-    const usage = `${short ? `-${short}, ` : '    '}--${name}${value ? ` ${value}` : ''}`;
+  const rows = Object.entries(command.options).map(([name, { short, value, optionalValue, help }]) => {
+    const usage = `${short ? `-${short}, ` : '    '}--${name}${value ? (optionalValue ? `[=${value}]` : ` ${value}`) : ''}`;
     return [usage, help] as const;
   });
   if (rows.length > 0) {

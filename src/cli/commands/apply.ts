@@ -1,19 +1,29 @@
 /** `dataplane apply`: create objects from manifests, or update them. */
+import type { ApiClient } from '../../api/client/client.ts';
 import type { Document } from '../../cluster/manifests/manifests.ts';
+import { DEFAULT_TIMEOUT_SECONDS } from '../../cluster/timeout.ts';
+import type { WaitOptions } from '../../cluster/wait-ready.ts';
 import type { Args, Command } from '../args/args.ts';
+import { jobReadiness, WAIT_FOR_JOBS, waitSeconds } from '../args/wait-args.ts';
 import { usageError } from '../errors.ts';
-import { note, print } from '../output/output.ts';
+import { note, Progress, print } from '../output/output.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
 export const command: Command = {
   usage: ['apply -f FILE… [-n NAMESPACE]'],
   about: `Create the objects of the manifests, or update those that exist. All documents of all files are checked before the
 first is applied; if one is refused, none is applied. Fields that an earlier apply set and the manifest no longer has
-are removed; fields set by others stay.`,
+are removed; fields set by others stay. Returns at once, unless --wait is given.`,
   options: {
     file: { short: 'f', value: 'FILE', multiple: true, help: 'a file, a directory, or - for stdin' },
     recursive: { short: 'R', help: 'read directories recursively' },
     ...NAMESPACE_OPTION,
+    wait: {
+      value: 'SECONDS',
+      optionalValue: true,
+      help: `wait until everything applied is Ready, for at most SECONDS (default ${DEFAULT_TIMEOUT_SECONDS})`,
+    },
+    ...WAIT_FOR_JOBS,
     'dry-run': { help: 'let the cluster validate the objects without changing anything' },
     help: { short: 'h', help: 'show this help' },
   },
@@ -34,11 +44,43 @@ async function run(args: Args): Promise<void> {
   const { warningLines } = await import('../../cluster/manifests/warnings.ts');
   for (const line of [...warningLines(documents), ...(await imageWarnings(documents))]) note(`Warning: ${line}`);
   const dryRun = args.flag('dry-run');
+  const waits = args.has('wait') || args.flag('wait-for-jobs');
+  const timeoutSeconds = waitSeconds(args) ?? DEFAULT_TIMEOUT_SECONDS;
+  if (waits && dryRun) throw usageError('--dry-run changes nothing that could be waited for', 'leave out --wait');
   await withClient(async (client) => {
     for (const { name, outcome } of await applyAll(client, documents, { dryRun })) {
       print(`${name} ${outcome}${dryRun ? ' (dry run)' : ''}`);
     }
+    if (waits) await waitFor(client, documents, { timeoutSeconds, jobs: jobReadiness(args) });
   });
+}
+
+async function waitFor(
+  client: ApiClient,
+  documents: readonly Document[],
+  options: Pick<WaitOptions, 'timeoutSeconds' | 'jobs'>,
+): Promise<void> {
+  const { waitUntilReady } = await import('../../cluster/wait-ready.ts');
+  const { ClusterError } = await import('../../cluster/errors.ts');
+  const progress = new Progress();
+  try {
+    await waitUntilReady(
+      client,
+      [],
+      documents.map(({ object }) => object),
+      {
+        ...options,
+        deadline: Date.now() + options.timeoutSeconds * 1000,
+        signal: new AbortController().signal,
+        onProgress: (text) => progress.show(text),
+      },
+    );
+  } catch (error) {
+    if (!(error instanceof ClusterError)) throw error;
+    throw new ClusterError(error.code, error.message, 'everything that was applied stays as it is', error.details);
+  } finally {
+    progress.clear();
+  }
 }
 
 /**

@@ -5,13 +5,15 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterOptions } from '../../api/cluster-options.ts';
 import { usesRawSocket } from '../../api/cluster-options.ts';
-import { type Cluster, DEFAULT_TIMEOUT_SECONDS } from '../../cluster/bring-up.ts';
+import type { Cluster } from '../../cluster/bring-up.ts';
 import type { ClusterNode } from '../../cluster/state.ts';
+import { DEFAULT_TIMEOUT_SECONDS } from '../../cluster/timeout.ts';
 import { type PublishedPort, parsePublishedPort } from '../../cluster/ways-in/published-port.ts';
 import type { OffloadName } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { CLUSTER_OPTIONS, checkClusterOptions, readClusterOptions } from '../args/cluster-args.ts';
-import { oneOf, portNumber, seconds, wholeNumber } from '../args/values.ts';
+import { oneOf, portNumber, wholeNumber } from '../args/values.ts';
+import { jobReadiness, WAIT_FOR_JOBS, waitSeconds } from '../args/wait-args.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { note, Progress, print } from '../output/output.ts';
 
@@ -41,10 +43,14 @@ are checked before anything is changed.`,
     },
     egress: { help: 'pods reach what this host reaches, through slirp4netns; names are resolved as the host does' },
     'api-port': { value: 'PORT', help: 'port of the API on 127.0.0.1 (default: any free port)' },
-    timeout: {
+    wait: {
       value: 'SECONDS',
-      help: `how long to wait until everything is Ready (default ${DEFAULT_TIMEOUT_SECONDS})`,
+      optionalValue: true,
+      help: `wait until everything is Ready, as without this option; for at most SECONDS (default ${DEFAULT_TIMEOUT_SECONDS})`,
     },
+    timeout: { value: 'SECONDS', help: 'the same as --wait=SECONDS' },
+    ...WAIT_FOR_JOBS,
+    'no-wait': { help: 'return when the nodes are Ready and the files are applied, whatever becomes of their pods' },
     'keep-on-failure': { help: 'do not remove a cluster that does not become Ready, so that you can examine it' },
     foreground: { help: 'stay until Ctrl-C, then remove everything' },
     label: { value: 'TEXT', help: 'a name for this cluster, shown by `dataplane status -o json`' },
@@ -61,7 +67,9 @@ async function run(args: Args): Promise<void> {
   operandsAtMost('up', args, 0);
   const options = readClusterOptions(args);
   const count = args.value('nodes', wholeNumber(1, 200)) ?? 2;
-  const timeoutSeconds = args.value('timeout', seconds) ?? DEFAULT_TIMEOUT_SECONDS;
+  const timeoutSeconds = waitSeconds(args) ?? DEFAULT_TIMEOUT_SECONDS;
+  const waitFor = args.flag('no-wait') ? 'none' : jobReadiness(args);
+  if (waitFor === 'none') refuseWith(args, 'no-wait', ['wait', 'wait-for-jobs', 'keep-on-failure']);
   const apiPort = args.value('api-port', portNumber);
   const authorization = args.value('authorization', oneOf('open', 'rbac'));
   const published = args.texts('publish').map(readPublishedPort);
@@ -105,6 +113,7 @@ async function run(args: Args): Promise<void> {
       published: args.texts('publish'),
       label: args.text('label'),
       timeoutSeconds,
+      waitFor,
       keepOnFailure: args.flag('keep-on-failure'),
       signal: stop.signal,
       onProgress: (text) => progress.show(text),
@@ -116,6 +125,12 @@ async function run(args: Args): Promise<void> {
     progress.clear();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt);
   }
+}
+
+/** @throws CliError if the option was given with one of the others, which contradict it */
+function refuseWith(args: Args, name: string, others: readonly string[]): void {
+  const other = others.find((each) => args.has(each));
+  if (other !== undefined) throw usageError(`--${name} and --${other} exclude each other`, 'give one of them');
 }
 
 async function checkContainerRuntime({ containerRuntime }: ClusterOptions): Promise<void> {

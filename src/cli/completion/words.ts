@@ -59,8 +59,8 @@ const optionsOf = (options: Options): CompletedOption[] =>
     help: option.help,
   }));
 
-function kindOfValue(name: string, { value }: Option): CompletedOption['value'] {
-  if (value === undefined) return undefined;
+function kindOfValue(name: string, { value, optionalValue }: Option): CompletedOption['value'] {
+  if (value === undefined || optionalValue) return undefined;
   if (name === 'namespace') return 'namespace';
   return /FILE|DIR|PATH/.test(value) ? 'file' : 'other';
 }

@@ -71,6 +71,9 @@ test('a Job is Ready while its pods run and when it is complete, and never after
   assert.is(why({ ...job, status: { active: 1, ready: 0 } }), '0 pods have succeeded, and none is running');
   assert.is(why({ ...job, status: { active: 1, ready: 1 } }), undefined);
   assert.is(why({ ...job, status: { succeeded: 1, conditions: [{ type: 'Complete', status: 'True' }] } }), undefined);
+  const complete = (status: object) => whyNotReady({ ...job, status } as never, undefined, 'complete');
+  assert.is(complete({ active: 1, ready: 1 }), '0 pods have succeeded, 1 run', 'with --wait-for-jobs');
+  assert.is(complete({ succeeded: 1, conditions: [{ type: 'Complete', status: 'True' }] }), undefined);
   const conditions = [
     { type: 'Failed', status: 'True', reason: 'BackoffLimitExceeded', message: 'it has tried enough' },
   ];

@@ -10,6 +10,7 @@ const options = {
   nodes: { value: 'N', help: 'number of nodes' },
   watch: { short: 'w', help: 'go on' },
   tty: { short: 't', help: 'terminal' },
+  wait: { value: 'SECONDS', optionalValue: true, help: 'how long' },
 } satisfies Command['options'];
 
 const parse = (...argv: string[]) => parseCommandLine('try', { options }, argv);
@@ -31,6 +32,18 @@ test('options, operands and the arguments after -- are separated', () => {
   assert.is(args.text('nodes'), '3');
   assert.ok(args.flag('watch'));
   assert.ok(args.flag('tty'));
+});
+
+test('a value that may be left out is given with =, and never taken from the next argument', () => {
+  const read = Number;
+  const alone = parse('--wait', '5');
+  assert.ok(alone.has('wait'));
+  assert.is(alone.optionalValue('wait', read), undefined);
+  assert.equal(alone.operands, ['5']);
+  assert.is(parse('--wait=5').optionalValue('wait', read), 5);
+  assert.not.ok(parse().has('wait'));
+  assert.is(parse().optionalValue('wait', read), undefined);
+  assert.match(printHelp({ usage: ['try'], about: '', options, run: async () => {} }), /--wait\[=SECONDS\] +how long/);
 });
 
 test('rest is undefined without --, and can be empty with it', () => {
@@ -83,8 +96,8 @@ test('help has usage, aligned options and examples', () => {
     run: async () => {},
   });
   assert.match(text, 'Usage: dataplane try X\n       dataplane try Y\n');
-  assert.match(text, '  -f, --file FILE  files\n');
-  assert.match(text, '      --nodes N    number of nodes\n');
+  assert.match(text, '  -f, --file FILE       files\n');
+  assert.match(text, '      --nodes N         number of nodes\n');
   assert.match(text, 'Examples:\n  dataplane try\n');
 });
 
