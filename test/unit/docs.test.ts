@@ -17,6 +17,7 @@ const commands = new Map(
   ]),
 );
 const clusterArgs = readFileSync(join(ROOT, 'src/cli/args/cluster-args.ts'), 'utf8');
+const waitArgs = readFileSync(join(ROOT, 'src/cli/args/wait-args.ts'), 'utf8');
 
 test('links in documents resolve', () => {
   const broken = documents.flatMap(({ path, text }) =>
@@ -64,7 +65,7 @@ test('the reference of `up` lists exactly its options', () => {
   const reference = documents.find(({ path }) => path === 'docs/cli.md')?.text ?? '';
   const section = /### `dataplane up[\s\S]*?\n### /.exec(reference)?.[0] ?? '';
   const documented = [...section.matchAll(/^\| `(?:-\w, )?--([a-z-]+)/gm)].map(([, name = '']) => name).sort();
-  const source = `${commands.get('up')}\n${clusterArgs}`;
+  const source = `${commands.get('up')}\n${clusterArgs}\n${waitArgs}`;
   const had = [...source.matchAll(/^ {2,4}'?([a-z][a-z-]*)'?: \{\s*(?:short: |value: |multiple: |help: )/gm)];
   const names = [...new Set(had.map(([, name = '']) => name))].filter((name) => name !== 'help').sort();
   assert.ok(documented.length > 10);
