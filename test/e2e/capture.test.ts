@@ -1,14 +1,16 @@
 /** `dataplane capture` and `extcap` on a real cluster. */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type CapturedFrame, Direction } from '../../native-free-dataplane/capture/frame.ts';
+import { CaptureReader } from '../../native-free-dataplane/capture/reader.ts';
 import { attachCaptureMemory, SESSIONS, sessionsInUse } from '../../native-free-dataplane/live-capture/memory.ts';
 import { printBytes } from '../../native-free-dataplane/print/frame.ts';
+import { verdictName } from '../../native-free-dataplane/verdicts.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
 import { Failure } from '../../src/worker/control.ts';
@@ -22,6 +24,9 @@ import { CLIENT, PORT, startWebAndClient } from '../lib/web-and-client.ts';
 
 const LISTENER = "(q, r) => r.end(q.url === '/big' ? 'x'.repeat(3e6) : 'web')";
 const HTTP = { ...PORT, name: 'http' };
+
+/** CAPTURED_FRAMES=1000000 is the long form (`npm run test:capture`). */
+const FRAMES = Number(process.env.CAPTURED_FRAMES ?? 12_000);
 
 const test = suite('capture');
 const directory = mkdtempSync(join(tmpdir(), 'dataplane-capture-'));
@@ -149,6 +154,98 @@ test("a pod's port: the frames are those that the counters count", async () => {
   assert.ok(frames.every(({ source }) => source.name === 'n2/default/client/eth0'));
 });
 
+/** Small datagrams in both directions, connections with large pages, names, pings, and connections that are refused. */
+async function mixedTraffic(datagrams: number): Promise<void> {
+  const source = `
+    const socket = require('dgram').createSocket('udp4');
+    const left = { sent: 0 };
+    socket.on('error', () => {});
+    socket.bind(0, () => {
+      const burst = () => {
+        for (let i = 0; i < 200 && left.sent < ${datagrams}; i++, left.sent++) {
+          socket.send(Buffer.alloc(18 + (left.sent % 900)), 5353, left.sent % 2 ? '10.96.4.1' : '10.244.1.2');
+        }
+        if (left.sent < ${datagrams}) setTimeout(burst, 5);
+        else setTimeout(() => socket.close(), 200);
+      };
+      burst();
+    });`;
+  const flood = cluster.exec(CLIENT, [process.execPath, '-e', source], { timeoutMs: 1_800_000 });
+  const rounds = Math.max(3, Math.min(60, datagrams / 4000));
+  for (let i = 0; i < rounds; i++) {
+    await cluster.exec(CLIENT, ['curl', '-s', '-m20', 'http://10.96.4.1/big', '-o', '/dev/null']);
+    await cluster.exec(CLIENT, ['curl', '-s', '-m5', 'http://10.96.4.2/']);
+    await cluster.exec(CLIENT, ['ping', '-c2', '-i0.2', '-W1', '10.244.1.1']);
+    await fetchFromOutside();
+  }
+  assert.is((await flood).status, 0);
+}
+
+/** Sums of the counters of all workers: frames in both directions, and packets by the verdicts that are failures. */
+async function countersNow(): Promise<Map<string, number>> {
+  const sums = new Map<string, number>();
+  const add = (name: string, more: number) => sums.set(name, (sums.get(name) ?? 0) + more);
+  for (const { workers } of (await cluster.status()).nodes) {
+    for (const { framesIn, framesOut, drops } of workers) {
+      add('in', framesIn);
+      add('out', framesOut);
+      for (const [verdict, packets] of Object.entries(drops)) add(verdict, packets);
+    }
+  }
+  return sums;
+}
+
+/** Reads a file in pieces: frames by direction, and received ones by verdict. */
+async function countFrames(file: string): Promise<Map<string, number>> {
+  const reader = new CaptureReader();
+  const counts = new Map<string, number>();
+  const add = (name: string) => counts.set(name, (counts.get(name) ?? 0) + 1);
+  for await (const piece of createReadStream(file)) {
+    reader.push(piece as Buffer);
+    for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
+      const received = frame.options.flags === Direction.INBOUND;
+      add(received ? 'in' : 'out');
+      if (received) add(verdictName(frame.options.verdicts![0]!.bytes[0]!));
+    }
+  }
+  reader.end();
+  assert.is(reader.damage, '');
+  return counts;
+}
+
+test(`${FRAMES} captured frames: as many as the counters count, also by verdict, and nothing malformed`, async () => {
+  const file = join(directory, 'many.pcapng');
+  const before = await countersNow();
+  const running = await capture('-w', file, '--snaplen', '256');
+  // A datagram that is forwarded to another node is four frames.
+  await mixedTraffic(FRAMES / 4);
+  await sleep(500);
+  const { status, stderr } = await running.stop();
+  assert.is(status, 0, stderr);
+  const after = await countersNow();
+  const [, captured, lost] = /^(\d+) frames captured, (\d+) lost$/m.exec(stderr)!.map(Number);
+  const counts = await countFrames(file);
+  const moved = (name: string): number => (after.get(name) ?? 0) - (before.get(name) ?? 0);
+  const found = (name: string): number => counts.get(name) ?? 0;
+  assert.ok(captured! + lost! >= FRAMES, stderr);
+  assert.is(found('in') + found('out'), captured);
+  assert.is(captured! + lost!, moved('in') + moved('out'), `captured and lost frames are those counted: ${stderr}`);
+  if (lost === 0) {
+    for (const name of ['in', ...after.keys()].filter((name) => name !== 'out')) {
+      assert.is(found(name), moved(name), name);
+    }
+  }
+  if (missingProgram(['tshark', 'capinfos']) !== undefined) return;
+  const tshark = execFileSync('tshark', ['-r', file, '-Y', '_ws.malformed || _ws.expert.severity == error'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  assert.is(tshark, '', 'tshark finds nothing malformed');
+  const capinfos = execFileSync('capinfos', ['-T', '-m', '-c', file], { encoding: 'utf8' });
+  assert.match(capinfos, `,${captured}\n`);
+  console.log(stderr.trim().split('\n').at(-1), Object.fromEntries(counts));
+});
+
 test('four captures run at once, each with its own filter; a fifth is refused', async () => {
   const filters = ['tcp', 'port 8080', 'udp port 9', 'tcp and not port 8080'];
   const running = await Promise.all(filters.map((filter) => capture('--node', 'n1', filter)));
@@ -186,7 +283,7 @@ test('a reader that is killed leaves nothing: its session expires', async () => 
   const running = await Promise.all(Array.from({ length: SESSIONS }, () => capture('--node', 'n1')));
   assert.is(inUse(), SESSIONS);
   for (const each of running) await each.stop('SIGKILL');
-  await eventually(async () => (inUse() === 0 ? true : undefined), 10_000);
+  await eventually(async () => (inUse() === 0 ? true : undefined), 30_000);
   const next = await capture('--node', 'n1');
   assert.is((await next.stop()).status, 0);
 });

@@ -89,11 +89,12 @@ test('a reader that was stopped for too long notices that its session belongs to
   const memory = memoryOf();
   const first = claimSession(memory, 1000)!;
   startSession(memory, first, SETTINGS);
-  const others = Array.from({ length: SESSIONS - 1 }, () => claimSession(memory, 5000));
+  const laterMs = 1000 + LEASE_MS + 1;
+  const others = Array.from({ length: SESSIONS - 1 }, () => claimSession(memory, laterMs));
   assert.ok(others.every((claim) => claim !== undefined));
-  const second = claimSession(memory, 5000)!;
+  const second = claimSession(memory, laterMs)!;
   startSession(memory, second, SETTINGS);
-  assert.not.ok(renewSession(memory, first, 5001));
+  assert.not.ok(renewSession(memory, first, laterMs + 1));
   endSession(memory, first);
   assert.ok(
     activeSessions(memory).some(({ session }) => session === second.session),

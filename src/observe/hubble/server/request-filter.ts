@@ -65,6 +65,9 @@ function endTest(field: string, value: unknown): Test | undefined {
       return byService(side, text, 'default');
     case 'identity':
       return (flow) => flow[side]?.identity === Number(text);
+    case 'fqdn':
+      // Names that a pod looked up are not known, so no flow has one. Hubble UI always excludes those of `*.cluster.local*`.
+      return () => false;
     case 'workload': {
       const { name = '', kind = '' } = value as { name?: string; kind?: string };
       return byWorkload(side, kind === '' ? name : `${kind}/${name}`);
@@ -95,7 +98,8 @@ function flowTest(field: string, value: unknown): Test | undefined {
     case 'protocol':
       return byProtocol(text);
     case 'reply':
-      return ({ is_reply }) => is_reply === value;
+      // A dropped packet counts as none, as clients such as Hubble UI expect (cilium pkg/hubble/filters/reply.go).
+      return ({ is_reply, verdict }) => (is_reply ?? (verdict === 'DROPPED' ? false : undefined)) === value;
     case 'tcp_flags':
       return byTcpFlags(TCP_FLAGS.filter((flag) => (value as Record<string, boolean>)[flag]));
     case 'node_name':

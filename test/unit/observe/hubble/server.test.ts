@@ -93,6 +93,13 @@ test('filters: values of a property are alternatives, properties of a filter mus
   assert.equal(await flows({ whitelist: [{ reply: [true] }] }), [2]);
 });
 
+test("Hubble UI's request: a dropped packet counts as no reply, and nothing has a name that was looked up", async () => {
+  const whitelist = [{ source_pod: ['default/'], reply: [false] }];
+  const blacklist = [{ source_label: ['reserved:unknown'] }, { destination_fqdn: ['*.cluster.local*'] }];
+  assert.equal(await flows({ whitelist, blacklist }), [0, 1, 3, 4]);
+  assert.equal(await flows({ whitelist: [{ source_fqdn: ['*'] }] }), []);
+});
+
 test('an unsupported filter is an error that names it; it is not ignored', async () => {
   try {
     await flows({ whitelist: [{ http_path: ['/'] }] });
