@@ -1,5 +1,5 @@
 /** `dataplane conntrack`: the tracked connections of all nodes. */
-import { printFlow } from '../../../native-free-dataplane/print/flow.ts';
+import { type FlowText, printFlow } from '../../../native-free-dataplane/print/flow.ts';
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { nearestWord } from '../../api/nearest-word.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -27,12 +27,13 @@ a new one, but a TCP connection in use, and UDP without a service, goes on with 
     node: { value: 'NODE', help: 'only the connections of this node (default: all nodes of this machine)' },
     ...FILTER_OPTIONS,
     follow: { short: 'E', help: 'print events with their time as they happen, until Ctrl-C' },
-    output: { short: 'o', value: 'FORMAT', help: 'json' },
+    output: { short: 'o', value: 'FORMAT', help: 'json, or wide: with the names of pods and Services' },
     help: { short: 'h', help: 'show this help' },
   },
   examples: [
     'dataplane conntrack -p tcp --dport 31418',
     'dataplane conntrack list --dst-nat -o json',
+    'dataplane conntrack -o wide',
     'dataplane conntrack --follow -p tcp --dport 80',
     'dataplane conntrack flush -p udp',
   ],
@@ -50,7 +51,8 @@ async function run(args: Args): Promise<void> {
     );
   }
   const filter = readFilter(args);
-  const json = formatOf(args.text('output'), ['json']) === 'json';
+  const format = formatOf(args.text('output'), ['json', 'wide']);
+  const json = format === 'json';
   const wanted = args.value('node', dnsLabel);
   needRoot('conntrack');
   const source = await import('../sources/conntrack.ts');
@@ -62,7 +64,7 @@ async function run(args: Args): Promise<void> {
   const nodes = wanted === undefined ? present : [wanted];
   if (args.flag('follow')) {
     if (verb !== 'list') throw usageError(`--follow cannot be used with ${verb}`, 'it applies to list only');
-    return followAll(nodes, filter, json);
+    return followAll(nodes, filter, json ? undefined : await printerOf(format));
   }
   if (verb === 'count') {
     const filtered = Object.keys(FILTER_OPTIONS).some((name) => args.has(name));
@@ -80,9 +82,24 @@ async function run(args: Args): Promise<void> {
     print(`${removed} ${removed === 1 ? 'connection' : 'connections'} removed`);
     return;
   }
-  if (json) print(JSON.stringify(flows.map(asJson), null, 2));
-  else for (const flow of flows) print(nodes.length > 1 ? `${flow.node} ${printFlow(flow)}` : printFlow(flow));
-  if (!json) note(`${flows.length} ${flows.length === 1 ? 'connection' : 'connections'} shown`);
+  if (json) {
+    print(JSON.stringify(flows.map(asJson), null, 2));
+    return;
+  }
+  const lineOf = await printerOf(format);
+  for (const flow of flows) print(nodes.length > 1 ? `${flow.node} ${lineOf(flow)}` : lineOf(flow));
+  note(`${flows.length} ${flows.length === 1 ? 'connection' : 'connections'} shown`);
+}
+
+/** Prints a connection, with names if they are wanted. */
+async function printerOf(format: string | undefined): Promise<(flow: FlowText) => string> {
+  if (format !== 'wide') return printFlow;
+  const [{ readNames }, { printNamedFlow }] = await Promise.all([
+    import('../sources/capture.ts'),
+    import('../../observe/trace/flow-names.ts'),
+  ]);
+  const names = await readNames();
+  return (flow) => printNamedFlow(flow, names);
 }
 
 function count(
@@ -102,8 +119,15 @@ function count(
     );
 }
 
-/** Prints the events of all nodes in order of time, as lines like those of `conntrack -E`, or as JSON objects. */
-async function followAll(nodes: readonly string[], filter: FlowFilter, json: boolean): Promise<void> {
+/**
+ * Prints the events of all nodes in order of time, as lines like those of `conntrack -E`, or as JSON objects.
+ * @param lineOf undefined: JSON
+ */
+async function followAll(
+  nodes: readonly string[],
+  filter: FlowFilter,
+  lineOf: ((flow: FlowText) => string) | undefined,
+): Promise<void> {
   const { followFlows } = await import('../sources/conntrack-events.ts');
   const { monotonicMs } = await import('../../linux/clock.ts');
   // Read once: two readings of the two clocks differ by up to a millisecond, which would put events out of order.
@@ -117,8 +141,8 @@ async function followAll(nodes: readonly string[], filter: FlowFilter, json: boo
     onEvent: ({ node, kind, flow, atMs }: FlowEvent) => {
       if (!filter(flow)) return;
       const time = new Date(monotonicEpochMs + atMs).toISOString();
-      if (json) print(JSON.stringify({ time, event: kind, ...asJson({ node, record: 0, ...flow }) }));
-      else print(`${time} ${nodes.length > 1 ? `${node} ` : ''}${`[${kind}]`.padStart(9)} ${printFlow(flow)}`);
+      if (lineOf === undefined) print(JSON.stringify({ time, event: kind, ...asJson({ node, record: 0, ...flow }) }));
+      else print(`${time} ${nodes.length > 1 ? `${node} ` : ''}${`[${kind}]`.padStart(9)} ${lineOf(flow)}`);
     },
     onMissed: (node, count) =>
       note(`node ${node}: ${count} events were lost, because they came faster than they could be read`),
