@@ -4,12 +4,10 @@
  * a process of its own (policies-in-force-node.ts). The worker of each asks for the verdict of an established connection
  * all the time.
  *
- * How long the controller and the agent ran for a change, and waited for a processor, is reported beside it. In a scheduling
- * group of its own the bench runs as on a machine without other load, as far as one can have that:
- *
- *   setsid -w sh -c 'echo -20 > /proc/self/autogroup; exec node dist/bench/net/policies-in-force.js'
+ * How long the controller and the agent ran for a change, and waited for a processor, is reported beside it.
  *
  *   node dist/bench/net/policies-in-force.js [--rounds 100]
+ *   chrt -r 1 node …   before all other load of the machine
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
@@ -176,9 +174,8 @@ try {
   for (let i = 0; i < AGENTS; i++) nodes.push(new MeasuredNode(controller.socketPath));
   const client = controller.client;
   while (!nodes.every(({ last }) => last?.allowed)) await sleep(50);
-  // What happens once: V8 compiles, the first image of each half is written.
-  const [first] = CHANGES;
-  for (let i = 0; i < 20; i++) await change(first!, i % 2 === 1);
+  // What happens once: V8 compiles, validators are made for each kind, the first image of each half is written.
+  for (const one of CHANGES) for (let i = 0; i < 20; i++) await change(one, i % 2 === 1);
   for (const one of CHANGES) {
     const measured: Measured[] = [];
     for (let i = 0; i < rounds; i++) {
