@@ -46,7 +46,16 @@ const FIRST_RESTART_MS = 500;
 const LAST_RESTART_MS = 60_000;
 const OWN_NAMESPACE = '/proc/self/ns/net';
 
-export class NodeStandby implements Part {
+/** Follows the ports of the workers. */
+export interface PortFollower {
+  add(device: DeviceOfNode, fds: readonly number[]): void;
+  /** Resolves when the device's descriptors are no longer used. */
+  remove(index: number): Promise<void>;
+  /** The workers have stopped. */
+  forward(): void;
+}
+
+export class NodeStandby implements Part, PortFollower {
   private readonly directory: string;
   private readonly log: (line: string) => void;
   private socket: DescriptorSocket | undefined;

@@ -20,7 +20,6 @@ import { close, eventfd, mapPrivate, SystemError, write } from '../linux/ffi.ts'
 import { openShared } from '../linux/shm.ts';
 import { unlinkShared } from '../linux/shm-files.ts';
 import type { Tap } from '../linux/tap.ts';
-import type { DeviceOfNode } from '../standby/messages.ts';
 import {
   ControlWord,
   controlAt,
@@ -32,6 +31,8 @@ import {
 } from '../worker/control.ts';
 import type { NumberedChange, PortChange, PortOfWorker, TunnelOfWorker, WorkerTask } from '../worker/messages.ts';
 import { HangDetector, LOOK_MS } from './hang-detector.ts';
+import { Rehearsal } from './rehearsal.ts';
+import type { PortFollower } from './standby.ts';
 
 const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 /** Delay before a crashed worker is replaced: none at first, doubled while it keeps crashing. */
@@ -69,15 +70,6 @@ export interface WorkerPoolOptions {
   readonly entry?: URL;
 }
 
-/** Follows the ports of the workers. */
-export interface PortFollower {
-  add(device: DeviceOfNode, fds: readonly number[]): void;
-  /** Resolves when the device's descriptors are no longer used. */
-  remove(index: number): Promise<void>;
-  /** The workers have stopped. */
-  forward(): void;
-}
-
 interface Thread {
   readonly wakeFd: number;
   messages: MessagePort;
@@ -108,6 +100,7 @@ export class WorkerPool {
   private readonly one: { address: number };
   private readonly running: Promise<void>[] = [];
   private watchdog: NodeJS.Timeout | undefined;
+  private readonly rehearsal: Rehearsal;
   /** Ends when the last repair is done: they happen one at a time. */
   private repaired: Promise<void> = Promise.resolve();
   private lastObstacle: string | undefined;
@@ -149,6 +142,8 @@ export class WorkerPool {
         abort: new AbortController(),
       });
     }
+    const { tables, features } = options;
+    this.rehearsal = new Rehearsal(this.pool, { tables, features, wakeFd: this.threads[0]!.wakeFd });
   }
 
   /**
@@ -166,6 +161,7 @@ export class WorkerPool {
     }
     await this.whenAll(isLooping);
     this.watchdog = setInterval(() => this.look(), LOOK_MS).unref();
+    this.rehearsal.soon();
   }
 
   /** @throws Error if not all workers get to such a state within 10 s */
@@ -254,6 +250,7 @@ export class WorkerPool {
   async stop(): Promise<void> {
     this.stopping = true;
     clearInterval(this.watchdog);
+    this.rehearsal.stop();
     for (const [worker, thread] of this.threads.entries()) {
       thread.detector.close();
       this.order(worker, 0);
@@ -343,6 +340,7 @@ export class WorkerPool {
     // It may have failed between filling its ring and announcing it.
     this.options.tunnel?.drain(worker);
     this.options.onCrash?.(worker, error);
+    this.rehearsal.soon();
   }
 
   /** Repair the tables after a worker's failure, while the others pause between two batches. */

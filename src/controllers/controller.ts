@@ -161,7 +161,8 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     usage,
   });
   access?.announce(server.securePorts);
-  const agents = given.agents && startAgentSupervisor({ ...given.agents, stateDir, log });
+  const agents =
+    given.agents && startAgentSupervisor({ ...given.agents, stateDir, onKilled: reportKilled(cluster), log });
   const authority = access && { certificate: access.certificates.authority, key: access.certificates.authorityKey };
   const endControllers = await startControllers(cluster, { ...given, options, services, pods, usage, authority }).catch(
     async (error: unknown) => {
@@ -207,4 +208,13 @@ function queueCounts(cluster: Cluster): QueueCounts[] {
     });
   }
   return [...counts.values()];
+}
+
+/** An event on the node whose agent has to be killed. */
+function reportKilled({ store, event }: Cluster): (node: string, why: string) => void {
+  return (name, why) => {
+    const node = store.get('Node', undefined, name);
+    if (node !== undefined)
+      event(node, 'Warning', 'AgentKilled', `The agent of node ${name} ${why}: it is killed and restarted`);
+  };
 }

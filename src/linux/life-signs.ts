@@ -13,7 +13,7 @@ const PERIOD_MS = 1000;
 /** How often to look, milliseconds. */
 export const LOOK_MS = 250;
 /** Looks after which a process counts as hung: while it is stopped (SIGSTOP, a debugger); without a new sign. */
-const STOPPED_LOOKS = 8;
+const STOPPED_LOOKS = 7;
 const SILENT_LOOKS = 60;
 
 /** Give signs of life in a file. @returns ends it, and removes the file: the process ends as it should */

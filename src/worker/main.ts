@@ -9,6 +9,7 @@ export default function forward(task: WorkerTask): void {
   raiseInliningLimits();
   const forwarder = new Forwarder(task);
   try {
+    if (task.isRehearsal) return;
     forwarder.run(() => receiveMessageOnPort(task.messages)?.message as NumberedChange | undefined);
   } finally {
     forwarder.close();

@@ -51,4 +51,6 @@ export interface WorkerTask {
   /** eventfd that is written after a message is posted or ControlWord.RUN is changed. */
   readonly wakeFd: number;
   readonly messages: MessagePort;
+  /** Attach to the tables, and return: the first time takes much longer than those that follow. */
+  readonly isRehearsal?: true;
 }

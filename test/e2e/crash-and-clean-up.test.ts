@@ -390,6 +390,9 @@ test('a controller that is stopped is killed and restarted; so is an agent', asy
   process.kill(agent, 'SIGSTOP');
   // The Node stays Ready for some seconds after its agent.
   await successor('n1', agent);
+  const { items } = await cluster.get<{ items: { reason: string; message: string }[] }>('events', '-n', 'default');
+  const { message } = items.find(({ reason }) => reason === 'AgentKilled')!;
+  assert.is(message, 'The agent of node n1 is stopped: it is killed and restarted');
 });
 
 test('kill -9 of the supervisor: the controller starts another, which restarts it when it is killed', async () => {

@@ -28,6 +28,8 @@ export interface AgentSupervisorOptions {
    */
   command: (node: string, main?: string) => readonly [program: string, ...args: string[]];
   stateDir: string;
+  /** Called when the agent of a node is killed because it hangs. @param why such as `is stopped` */
+  onKilled?: (node: string, why: string) => void;
   log?: (line: string) => void;
 }
 
@@ -157,7 +159,10 @@ class Keeper {
     clearInterval(this.watch);
     this.watch = setInterval(() => {
       const why = this.closing ? undefined : life.look();
-      if (why !== undefined && signalProcess(mark, 'SIGKILL')) this.report(`${why} and is killed`);
+      if (why !== undefined && signalProcess(mark, 'SIGKILL')) {
+        this.report(`${why} and is killed`);
+        this.options.onKilled?.(this.node, why);
+      }
       if (!this.closing && this.builds.isAbandoned()) {
         this.report('returns to its former build: the upgrade has ended before it was done');
         signalProcess(mark, 'SIGTERM');

@@ -48,10 +48,17 @@ test('an agent that cannot be recorded, because the disk is full, runs on and is
   await supervisor.close();
 });
 
-test('an agent that is stopped is killed and restarted', async () => {
+test('an agent that is stopped is noticed within two seconds, reported, killed and restarted', async () => {
   const lines: string[] = [];
   const log = (line: string) => lines.push(line);
-  const supervisor = startAgentSupervisor({ nodes: ['n6'], stateDir: directory, command: () => ['sleep', '60'], log });
+  let [killed, afterMs] = ['', 0];
+  const startedMs = performance.now();
+  const onKilled = (node: string, why: string) => {
+    killed = `${node} ${why}`;
+    afterMs = performance.now() - startedMs;
+  };
+  const command = () => ['sleep', '60'] as const;
+  const supervisor = startAgentSupervisor({ nodes: ['n6'], stateDir: directory, command, onKilled, log });
   const first = supervisor.pidOf('n6')!;
   process.kill(first, 'SIGSTOP');
   const second = await eventually(() => {
@@ -61,6 +68,9 @@ test('an agent that is stopped is killed and restarted', async () => {
   assert.not(alive(first));
   assert.ok(alive(second as number));
   assert.match(lines[0]!, 'agent of node n6 is stopped and is killed');
+  assert.is(killed, 'n6 is stopped');
+  // 1.75 s, and what the machine is late.
+  assert.ok(afterMs < 2500, `${afterMs} ms`);
   await supervisor.close();
 });
 
