@@ -5,6 +5,8 @@ export interface FuzzTarget {
   readonly name: string;
   /** What one unit is, in the plural: frames, messages. */
   readonly unit: string;
+  /** Run without coverage, which would take most of the time. */
+  readonly atFullSpeed?: true;
   /**
    * Generate an input from random choices, run it from a fresh state and check the result.
    * @returns how many units it had

@@ -3,6 +3,7 @@ import type { FuzzTarget } from './target.ts';
 
 const TARGETS: Readonly<Record<string, () => Promise<{ readonly target: FuzzTarget }>>> = {
   pipeline: () => import('./targets/pipeline.ts'),
+  streams: () => import('./targets/streams.ts'),
   bundle: () => import('./targets/bundle.ts'),
   'virtio-headers': () => import('./targets/virtio-headers.ts'),
   printers: () => import('./targets/printers.ts'),
