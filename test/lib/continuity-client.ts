@@ -4,8 +4,8 @@
  *   continuity-client.js HOST CONNECTIONS
  *
  * Prints `ready` when all connections are established. For each line on standard input it prints a line of JSON, a
- * Continuity. At the line `check` it sends one byte on every connection before, and waits for the echoes for up to ten seconds;
- * that time does not count for datagrams.
+ * Continuity. At the line `check` it sends one byte on every connection before, and waits for the echoes for up to a minute,
+ * which an overloaded machine may need; that time does not count for datagrams.
  */
 import { createSocket } from 'node:dgram';
 import { connect, type Socket } from 'node:net';
@@ -24,7 +24,7 @@ export interface Continuity {
 
 const [host = '', count = '0'] = process.argv.slice(2);
 const CONCURRENT = 50;
-const ECHO_MS = 10_000;
+const ECHO_MS = 60_000;
 const SERVER_MS = 10_000;
 const RETRY_MS = 100;
 
