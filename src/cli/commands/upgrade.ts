@@ -56,7 +56,9 @@ async function run(args: Args): Promise<void> {
   const lock = takeLock(join(STATE_DIR, 'upgrade.lock'));
   if (typeof lock === 'string') throw failed(`another upgrade is running (pid ${lock})`, 'wait for its end');
   const { readStatus } = await import('../sources/status.ts');
-  const { controller, nodes } = await readStatus(cluster);
+  const { controller, nodes: all } = await readStatus(cluster);
+  // Those of this machine: others may have joined.
+  const nodes = all.filter(({ name }) => cluster.nodes.some((own) => own.name === name));
   const names = inOrder(nodes, canary);
   const { buildOf, compare, programOf, readBuild } = await import('../../cluster/upgrade/build.ts');
   const running = controller.pid === null ? undefined : programOf(controller.pid);
