@@ -3,12 +3,12 @@
  *
  *   build.json                   what another build compares before it hands a node over (`dataplane upgrade`)
  *   pipeline.js                  the pipeline and its tables, importable as `dataplane/pipeline`; imports nothing
- *   traced.js                    the same pipeline, reporting its calls (traced-pipeline.mjs); loaded only by `dataplane trace`
- *   cli/main.js, worker/main.js  the command with the agent and the controller, and the entry point of a worker thread
- *   standby/main.js              forwards while a node has no agent
- *   launcher/main.js             starts containers from images
- *   cni/main.js                  the CNI plugin
- *   chunks/                      code that both share, or that a command loads only if needed
+ *   traced.js                    the same pipeline, reporting its calls (traced-pipeline.mjs)
+ *   start/main.js                starts a program (src/start)
+ *   cli/main.js                  the command. It starts one of three programs beside it: agent.js, controller.js, or
+ *                                commands.js with all other commands
+ *   worker/, standby/, launcher/, cni/  a thread that forwards; a process that forwards while a node has no agent; the program
+ *                                that starts containers from images; the CNI plugin
  *   published/                   the published types, read at run time, with their licence
  *   agnhost/                     the program of the image agnhost, with chunks of its own
  *   ui/                          the pages of `dataplane ui`: that of a cluster, and the playground, which contains the traced
@@ -19,23 +19,48 @@
  * once is known to the compiler. One ES module around the same code is 7 to 12 % slower than one function, separate
  * modules take about twice as long (bench/README.md, "One function").
  *
- * Packages stay outside: npm installs them beside the bundle.
+ * A program is one file with the npm packages that it uses, whose licences are in THIRD-PARTY-LICENSES; only packages with
+ * native parts stay outside. Loading hundreds of files took three quarters of a process's start (bench/README.md, "Start").
  */
+import { execFile } from 'node:child_process';
 import { chmodSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { faultPoints } from './fault-points.mjs';
+import { writeLicences } from './licences.mjs';
 import { tracedPipeline } from './traced-pipeline.mjs';
 import { withoutPolicies } from './without-policies.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const OUT = join(ROOT, 'dist/bundle');
-/** Sources that are bundled once for all importers, and where: one directory above every entry and chunk. */
-const BUNDLED = {
-  [join(ROOT, 'native-free-dataplane/pipeline.ts')]: '../pipeline.js',
-  [join(ROOT, 'native-free-dataplane/trace/traced.ts')]: '../traced.js',
-};
+/** Packages with native parts, which npm installs beside the bundle. */
+const NATIVE = ['koffi', 'raw-socket', '@napi-rs/nice'];
+/** Piscina looks for the file of its threads beside its own, and starts it itself. */
+const PISCINA_THREAD = 'cli/worker';
+/**
+ * The programs: file in the bundle, source, what to leave out of it, and arguments to find out which functions a start uses
+ * (code-cache.mjs; default: all).
+ */
+const PROGRAMS = [
+  {
+    name: 'cli/commands',
+    source: 'src/cli/main.ts',
+    without: ['src/agent/agent.ts', 'src/controllers/controller.ts'],
+    // Refused, or without a cluster.
+    runs: ['get,pods', 'up,--nodes,1000', 'apply,-f,/nonexistent', 'status', 'down,--help'],
+  },
+  { name: 'cli/agent', source: 'src/cli/main.ts', only: 'agent' },
+  { name: 'cli/controller', source: 'src/cli/main.ts', only: 'controller' },
+  { name: PISCINA_THREAD, source: 'node_modules/piscina/dist/worker.js' },
+  { name: 'worker/program', source: 'src/worker/main.ts' },
+  { name: 'standby/program', source: 'src/standby/main.ts' },
+  { name: 'launcher/program', source: 'src/runtime/launcher/main.ts' },
+  { name: 'cni/program', source: 'src/cni/main.ts' },
+];
+/** How the file that is started chooses its program; default: program.js. */
+const CHOICE = { cli: "/^(agent|controller)$/.test(process.argv[2]) ? process.argv[2] + '.js' : 'commands.js'" };
 
 const COMMON = {
   absWorkingDir: ROOT,
@@ -48,12 +73,12 @@ const COMMON = {
 };
 
 /** One function that contains `entry` and everything it imports; its exports are those of the file. */
-async function bundleAsFunction(entry, outfile, plugins = []) {
-  const options = { ...COMMON, plugins, entryPoints: [entry], outfile };
+async function bundleAsFunction(entry, outfile, plugins = [], more = {}) {
+  const options = { ...COMMON, plugins, entryPoints: [entry], outfile, ...more };
   const probe = await build({ ...options, format: 'esm', write: false, metafile: true });
   const { exports, imports } = Object.values(probe.metafile.outputs).find(({ entryPoint }) => entryPoint);
   if (imports.length > 0) throw new Error(`${entry} imports ${imports[0].path}: it must run without anything`);
-  await build({
+  return build({
     ...options,
     format: 'iife',
     globalName: 'bundled',
@@ -63,16 +88,79 @@ async function bundleAsFunction(entry, outfile, plugins = []) {
 
 const traced = tracedPipeline(ROOT, join(ROOT, 'native-free-dataplane/trace/probe.ts'));
 
-/** Makes all importers of the pipeline use the bundled one. */
-const bundledPipeline = {
-  name: 'bundled-pipeline',
-  setup({ onResolve }) {
-    onResolve({ filter: /\/(pipeline|traced)\.ts$/ }, ({ path, resolveDir }) => {
-      const bundled = BUNDLED[join(resolveDir, path)];
-      return bundled === undefined ? undefined : { path: bundled, external: true };
-    });
+/** Puts the pipeline into a program as one function, and not as modules among the others. */
+const pipelineAsFunction = {
+  name: 'pipeline-as-function',
+  setup({ onLoad }) {
+    const asFunction = (entry, plugins) => async () => {
+      const options = { write: false, sourcemap: 'inline' };
+      const { outputFiles } = await bundleAsFunction(entry, 'in-memory.js', plugins, options);
+      return { contents: outputFiles[0].text, loader: 'js' };
+    };
+    const pipeline = 'native-free-dataplane/pipeline.ts';
+    const tracedEntry = 'native-free-dataplane/trace/traced.ts';
+    onLoad({ filter: new RegExp(`^${join(ROOT, pipeline)}$`) }, asFunction(pipeline, []));
+    onLoad({ filter: new RegExp(`^${join(ROOT, tracedEntry)}$`) }, asFunction(tracedEntry, [traced]));
   },
 };
+
+/** Leaves out what a program never runs: other commands (`only`), or files (`without`). */
+const partOf = ({ name, only, without = [] }) => ({
+  name: 'part-of-a-program',
+  setup({ onLoad }) {
+    const commands = join(ROOT, 'src/cli/commands/');
+    const isLeftOut = (path) =>
+      without.some((one) => path === join(ROOT, one)) ||
+      (only !== undefined && path.startsWith(commands) && path !== join(commands, `${only}.ts`));
+    onLoad({ filter: /\.ts$/ }, ({ path }) => {
+      if (!isLeftOut(path)) return undefined;
+      const message = `${relative(ROOT, path)} is not part of ${name}`;
+      return { contents: `throw new Error(${JSON.stringify(message)});`, loader: 'js' };
+    });
+  },
+});
+
+/** A program as one file. @returns the paths of its sources */
+async function bundleProgram(program) {
+  const { metafile } = await build({
+    ...COMMON,
+    entryPoints: [program.source],
+    outfile: join('dist/bundle', `${program.name}.js`),
+    format: 'cjs',
+    platform: 'node',
+    // The source is kept in memory as long as the program runs.
+    minifyWhitespace: true,
+    legalComments: 'none',
+    external: NATIVE,
+    // A script cannot import: `import()` becomes a call, of what is in the file or of require.
+    supported: { 'dynamic-import': false },
+    define: { 'import.meta.url': 'importMetaUrl' },
+    banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
+    metafile: true,
+    plugins: [partOf(program), pipelineAsFunction],
+  });
+  return Object.keys(metafile.inputs);
+}
+
+/** Saves the compiled code of all programs, in processes of their own, since flags of V8 are those of a process. */
+const saveCode = () =>
+  Promise.all(
+    PROGRAMS.filter(({ name }) => name !== PISCINA_THREAD).map(({ name, runs = [] }) =>
+      promisify(execFile)(process.execPath, [join(ROOT, 'scripts/code-cache.mjs'), join(OUT, `${name}.js`), ...runs]),
+    ),
+  );
+
+/** The files that start programs. Directories with them hold CommonJS modules, and say so. */
+function writeMains() {
+  const directories = new Set(PROGRAMS.map(({ name }) => dirname(name)));
+  for (const directory of directories) {
+    const choice = CHOICE[directory] ?? "'program.js'";
+    const start = `module.exports = require('../start/main.js').start(__filename, ${choice});`;
+    writeFileSync(join(OUT, directory, 'main.js'), `#!/usr/bin/env node\n${start}\n`, { mode: 0o755 });
+  }
+  for (const directory of [...directories, 'start'])
+    writeFileSync(join(OUT, directory, 'package.json'), '{ "type": "commonjs" }\n');
+}
 
 rmSync(OUT, { recursive: true, force: true });
 await Promise.all([
@@ -88,17 +176,14 @@ await Promise.all([
   ]),
   build({
     ...COMMON,
-    entryPoints: ['cli', 'worker', 'standby', 'runtime/launcher', 'cni'].map((path) => ({
-      in: `src/${path}/main.ts`,
-      out: `${path.split('/').at(-1)}/main`,
-    })),
-    outdir: 'dist/bundle',
-    chunkNames: 'chunks/[name]-[hash]',
-    format: 'esm',
+    entryPoints: ['src/start/start.ts'],
+    outfile: 'dist/bundle/start/main.js',
+    format: 'cjs',
     platform: 'node',
-    packages: 'external',
-    splitting: true,
-    plugins: [bundledPipeline],
+  }),
+  Promise.all(PROGRAMS.map(bundleProgram)).then((sources) => {
+    writeMains();
+    return writeLicences(ROOT, sources.flat(), join(OUT, 'THIRD-PARTY-LICENSES'));
   }),
   build({
     ...COMMON,
@@ -136,5 +221,5 @@ const { TABLE_LAYOUTS } = await import(join(ROOT, 'dist/native-free-dataplane/da
 const { PROTOCOL } = await import(join(ROOT, 'dist/src/standby/messages.js'));
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 writeFileSync(join(OUT, 'build.json'), `${JSON.stringify({ version, tables: TABLE_LAYOUTS, standby: PROTOCOL })}\n`);
-chmodSync(join(OUT, 'cli/main.js'), 0o755);
 chmodSync(join(OUT, 'agnhost/main.js'), 0o755);
+await saveCode();

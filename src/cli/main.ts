@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** The command `dataplane`. A command's module is loaded when it is used, so that `--help` is fast. */
 import { fileURLToPath } from 'node:url';
 import { COMMANDS, GROUPS } from './command-table.ts';
@@ -68,15 +67,11 @@ process.env.PATH = [...new Set([...(process.env.PATH ?? '').split(':'), '/usr/sb
   .join(':');
 
 const debug = process.env.DATAPLANE_DEBUG === '1';
-// Stack traces then refer to the sources, not to the bundle.
-if (debug) process.setSourceMapsEnabled(true);
 
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
+main(process.argv.slice(2)).catch((error: unknown) => {
   const { text, status } = describeError(error);
   if (text !== undefined) process.stderr.write(`${text}\n`);
   if (debug && text !== undefined) console.error(error);
   // Not exitCode: a timer or socket left over from a failed start would keep the process alive.
   process.exit(status);
-}
+});

@@ -23,15 +23,17 @@ const ANSWER_MS = 60_000;
 
 const command = process.env.CNI_COMMAND ?? '';
 let version = CNI_NEWEST;
-try {
-  const { ok, output } = await answerOf(command);
-  if (output !== undefined) print(output);
-  process.exitCode = ok ? 0 : 1;
-} catch (error) {
-  const failure = error instanceof CniError ? error : new CniError(CniCode.IO_FAILURE, (error as Error).message);
-  print(failure.document(version));
-  process.exitCode = 1;
-}
+answerOf(command).then(
+  ({ ok, output }) => {
+    if (output !== undefined) print(output);
+    process.exitCode = ok ? 0 : 1;
+  },
+  (error: Error) => {
+    const failure = error instanceof CniError ? error : new CniError(CniCode.IO_FAILURE, error.message);
+    print(failure.document(version));
+    process.exitCode = 1;
+  },
+);
 
 function print(output: object): void {
   process.stdout.write(`${JSON.stringify(output)}\n`);

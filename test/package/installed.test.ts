@@ -15,7 +15,9 @@ const NPM_TIMEOUT_MS = 100_000;
 const SHIPPED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
   /^dist\/bundle\/ui\/((page|playground)\.(html|js)|style\.css|icon\.svg)$/,
-  /^dist\/bundle\/(pipeline|traced|(cli|worker|standby|launcher|cni|agnhost)\/main|(agnhost\/)?chunks\/[\w-]+)\.js(\.map)?$/,
+  /^dist\/bundle\/(pipeline|traced|start\/main|agnhost\/(main|chunks\/[\w-]+))\.js(\.map)?$/,
+  /^dist\/bundle\/(cli|worker|standby|launcher|cni)\/((main|program|commands|agent|controller|worker)\.js(\.map)?|package\.json)$/,
+  /^dist\/bundle\/(start\/package\.json|THIRD-PARTY-LICENSES)$/,
   /^dist\/bundle\/published\/([\w-]+\.json|LICENSE|README\.md)$/,
   /^dist\/native-free-dataplane\/[\w/-]+\.d\.ts$/,
   /^demo\/([\w-]+\.yaml|webapp\/webapp\.mjs)$/,
@@ -83,7 +85,9 @@ test('the package of a fresh clone is built, and contains only what is needed to
   for (const path of [
     'LICENSE',
     'dist/bundle/cli/main.js',
+    'dist/bundle/cli/agent.js',
     'dist/bundle/worker/main.js',
+    'dist/bundle/THIRD-PARTY-LICENSES',
     'dist/bundle/launcher/main.js',
     'dist/bundle/cni/main.js',
     'dist/bundle/agnhost/main.js',

@@ -6,6 +6,7 @@ import type { Other, PacketOutcome, ReplayReport } from '../../observe/replay/co
 import type { Recording } from '../../observe/replay/recording.ts';
 import type { PipelineBuild } from '../../observe/replay/replay.ts';
 import type { Snapshot } from '../../observe/replay/snapshot-file.ts';
+import { importFile } from '../../start/import-file.ts';
 import type { ClusterObjects } from '../../ui/applied-objects.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { failed, SilentExit, usageError } from '../errors.ts';
@@ -163,7 +164,7 @@ async function otherOf(what: string, args: Args, snapshot: Snapshot, own: Pipeli
   );
   if (build !== undefined) {
     if (args.flag('delete')) throw usageError('--delete needs manifests', `${what} is a build`);
-    return { build: (await import(pathToFileURL(resolve(build)).href)) as PipelineBuild };
+    return { build: (await importFile(pathToFileURL(resolve(build)).href)) as PipelineBuild };
   }
   const { withManifests } = await import('../replay/manifests.ts');
   const options = { namespace: namespaceOf(args), remove: args.flag('delete') };

@@ -103,7 +103,7 @@ async function run(args: Args): Promise<void> {
       options,
       nodes: count,
       documents,
-      program: [process.execPath, ...process.execArgv, '--enable-source-maps', process.argv[1]!],
+      program: [process.execPath, ...process.execArgv, process.argv[1]!],
       catalogue,
       apiPort,
       authorization: authorization === 'rbac' ? 'rbac' : undefined,

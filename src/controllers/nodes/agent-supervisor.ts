@@ -48,8 +48,7 @@ export function agentCommand(main: string, socketPath: string): AgentSupervisorO
     // Not `ip netns exec`: that creates a new mount namespace, in which the pods' network namespaces would be mounted
     // invisibly to all other processes.
     ...(['nsenter', `--net=/run/netns/dp-node-${node}`] as const),
-    // Stack traces in its log refer to the TypeScript sources.
-    ...[process.execPath, '--enable-source-maps', assigned, 'agent', '--node', node, '--api', socketPath, '--standby'],
+    ...[process.execPath, assigned, 'agent', '--node', node, '--api', socketPath, '--standby'],
   ];
 }
 

@@ -155,9 +155,9 @@ export function builtInImages(): CatalogueImage[] {
   ];
 }
 
-/** The directory of our package.json, seen from dist/src/runtime as from src/runtime. */
+/** The package's directory, in which demo lies, seen from dist/src/runtime and dist/bundle/cli as from src/runtime. */
 function projectRoot(): string {
   let directory = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(directory, 'package.json')) && directory !== '/') directory = dirname(directory);
+  while (!existsSync(join(directory, 'demo/webapp')) && directory !== '/') directory = dirname(directory);
   return directory;
 }
