@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 
 export function readVersion(): string {
-  // The same place seen from a chunk of the bundle.
+  // The same place seen from the bundle.
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }

@@ -20,7 +20,7 @@ export interface ContainersOptions extends CniOptions, Omit<CniPluginOptions, 'p
   readonly stateDir: string;
 }
 
-/** The bundled plugin. The agent is in chunks/ beside it. */
+/** The bundled plugin. The agent is in cli/ beside it. */
 const PLUGIN_FILE = fileURLToPath(new URL('../cni/main.js', import.meta.url));
 
 /**

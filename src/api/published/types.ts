@@ -84,7 +84,7 @@ const require = createRequire(import.meta.url);
 export function messagesOf(packageName: string): Readonly<Record<string, MessageDescriptor>> {
   const file = FILES[packageName];
   if (file === undefined) throw new TypeError(`no published package is called ${packageName}`);
-  // The same relative path works in the bundle, where these files are beside its chunks.
+  // The same relative path works in the bundle, where these files are in published/ beside cli/.
   return (require(`../published/${file}.json`) as { messages: Record<string, MessageDescriptor> }).messages;
 }
 

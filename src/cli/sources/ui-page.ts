@@ -12,7 +12,7 @@ export interface PageRequest {
   readonly started: (url: string) => void;
 }
 
-/** Beside the directories cli and chunks of the bundle. */
+/** Beside the directory cli of the bundle. */
 const PAGES = new URL('../ui/', import.meta.url);
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
