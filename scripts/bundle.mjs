@@ -30,6 +30,7 @@ import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { faultPoints } from './fault-points.mjs';
 import { writeLicences } from './licences.mjs';
+import { schemaCode } from './schema-code.mjs';
 import { tracedPipeline } from './traced-pipeline.mjs';
 import { withoutPolicies } from './without-policies.mjs';
 
@@ -137,7 +138,7 @@ async function bundleProgram(program) {
     define: { 'import.meta.url': 'importMetaUrl' },
     banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
     metafile: true,
-    plugins: [partOf(program), pipelineAsFunction],
+    plugins: [partOf(program), pipelineAsFunction, schemaCode(ROOT)],
   });
   return Object.keys(metafile.inputs);
 }

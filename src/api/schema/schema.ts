@@ -2,12 +2,11 @@
  * Validation of objects, with errors as in Kubernetes and warnings for fields without effect here. Usable without a
  * server: the CLI checks every document with `validate` before it applies any.
  *
- * There are three layers: the schema of the kind (ajv; compiled on first use of a kind, about 10 ms); rules across
+ * There are three layers: the schema of the kind (validators.ts); rules across
  * fields (`rules/object.ts`); and checks against the cluster's state (addresses, ports and names in use), which the
  * controllers do on each write.
  */
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
-import type { DataValidateFunction } from 'ajv/dist/types/index.js';
+import type { ErrorObject } from 'ajv';
 import { hasRules } from '../custom/definition.ts';
 import type { FieldError } from '../errors.ts';
 import { nearestWord } from '../nearest-word.ts';
@@ -18,9 +17,10 @@ import { checkRules } from '../rules/object.ts';
 import type { ClusterNetworkPolicy } from '../types/cluster-network-policy.ts';
 import type { KubeObject } from '../types/objects.ts';
 import { withCanonicalQuantities } from './canonical.ts';
-import { anything, dnsSubdomain, document, pathSegment, type Schema, SHARED } from './fields.ts';
+import type { Schema } from './fields.ts';
 import { SCHEMAS } from './objects.ts';
 import { checkField, checkType, type Finding, fieldAt } from './published.ts';
+import { validatorOf } from './validators.ts';
 
 export interface FieldWarning {
   /** Empty if the warning is about the object as a whole. */
@@ -33,50 +33,6 @@ export interface Validation {
   errors: FieldError[];
   /** Fields that exist in Kubernetes and have no effect here. */
   warnings: FieldWarning[];
-}
-
-// Without the check against the meta-schema and without code optimisation: both take longer than all validation that a
-// command does (Pod: 350 ms with them, Node 20, 2 cores).
-const ajv = new Ajv({
-  allErrors: true,
-  verbose: true,
-  strict: false,
-  passContext: true,
-  logger: false,
-  meta: false,
-  validateSchema: false,
-  inlineRefs: false,
-  code: { optimize: false },
-});
-ajv.addKeyword({ keyword: 'expected' });
-const noteUnsupported: DataValidateFunction = function (this: string[], ...[, , , at]: unknown[]) {
-  this.push((at as { instancePath: string }).instancePath);
-  return true;
-};
-ajv.addKeyword({ keyword: 'unsupported', errors: false, validate: noteUnsupported });
-
-for (const [name, schema] of Object.entries(SHARED)) ajv.addSchema(schema, name);
-
-const validators = new Map<string, ValidateFunction>();
-
-function validatorOf(resource: Resource): ValidateFunction {
-  const name = `${apiVersionOf(resource)}/${resource.kind}`;
-  let validator = validators.get(name);
-  if (validator === undefined) {
-    validator = ajv.compile(SCHEMAS[resource.key] ?? envelope(resource));
-    validators.set(name, validator);
-  }
-  return validator;
-}
-
-/** Kinds whose names need not be DNS names. */
-const FREE_NAMES = new Set(['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding']);
-
-/** Schema of kind, version and metadata for kinds that are only stored. */
-function envelope(resource: Resource): Schema {
-  const { kind } = resource;
-  const name = FREE_NAMES.has(kind) ? pathSegment : dnsSubdomain;
-  return { ...document(apiVersionOf(resource), kind, name, {}), additionalProperties: anything };
 }
 
 /** The errors of an object's kind, version and metadata. */
