@@ -17,7 +17,7 @@ const SHIPPED = [
   /^dist\/bundle\/ui\/((page|playground)\.(html|js)|style\.css|icon\.svg)$/,
   /^dist\/bundle\/(pipeline|traced|start\/main|agnhost\/(main|chunks\/[\w-]+))\.js(\.map)?$/,
   /^dist\/bundle\/(cli|worker|standby|launcher|cni)\/((main|program|commands|agent|controller|worker)\.js(\.map)?|package\.json)$/,
-  /^dist\/bundle\/(start\/package\.json|THIRD-PARTY-LICENSES)$/,
+  /^dist\/bundle\/(start\/package\.json|build\.json|THIRD-PARTY-LICENSES)$/,
   /^dist\/bundle\/published\/([\w-]+\.json|LICENSE|README\.md)$/,
   /^dist\/native-free-dataplane\/[\w/-]+\.d\.ts$/,
   /^demo\/([\w-]+\.yaml|webapp\/webapp\.mjs)$/,
