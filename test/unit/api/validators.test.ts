@@ -5,7 +5,7 @@ import standalone from 'ajv/dist/standalone/index.js';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { apiVersionOf, RESOURCES } from '../../../src/api/resources.ts';
-import { openSchemas, schemaOf, validatorOf } from '../../../src/api/schema/validators.ts';
+import { openSchemas, schemaOf, validatorName, validatorOf } from '../../../src/api/schema/validators.ts';
 
 const test = suite('schemas as functions');
 
@@ -13,7 +13,10 @@ const test = suite('schemas as functions');
 function bundled(): Record<string, ValidateFunction> {
   const ajv = openSchemas(true);
   for (const resource of RESOURCES) ajv.addSchema(schemaOf(resource), resource.key);
-  const code = standalone.default(ajv, Object.fromEntries(RESOURCES.map(({ key }) => [key, key])));
+  const code = standalone.default(
+    ajv,
+    Object.fromEntries(RESOURCES.map((resource) => [validatorName(resource), resource.key])),
+  );
   const module = { exports: {} };
   new Function('exports', 'require', 'module', code)(module.exports, createRequire(import.meta.url), module);
   return module.exports;
@@ -53,7 +56,7 @@ test('the code for the bundle finds the same errors and unsupported fields as th
       },
       { apiVersion, kind, metadata: { name: 'a' }, spec: 'x', data: 3, status: [], rules: {}, subjects: 1 },
     ]) {
-      const [atRunTime, atBuildTime] = [validatorOf(resource), functions[resource.key]!];
+      const [atRunTime, atBuildTime] = [validatorOf(resource), functions[validatorName(resource)]!];
       const pointers: [string[], string[]] = [[], []];
       assert.is(atBuildTime.call(pointers[1], object), atRunTime.call(pointers[0], object), kind);
       assert.equal(essence(atBuildTime.errors), essence(atRunTime.errors), kind);
