@@ -15,8 +15,12 @@ import { makesPods } from './workload-kinds.ts';
  */
 const LOOK_MS = 25;
 const MAX_LOOK_MS = 200;
-/** How long everything must stay Ready: a container that exits right after its start is Ready for a moment. */
+/**
+ * How long everything must stay Ready: a container that exits right after its start is Ready for a moment. On a busy machine
+ * its end takes longer to arrive, as answers do: so many times as long as these.
+ */
 const STEADY_MS = 250;
+const STEADY_LOOKS = 12;
 
 export interface WaitOptions {
   /** Unix time in milliseconds. */
@@ -47,6 +51,7 @@ export async function waitUntilReady(
   const pods = wanted.length > nodes.length;
   let checkedAgain = !pods;
   for (;;) {
+    const began = performance.now();
     const looked = await Promise.all(
       waiting.map(async (one) => {
         const object = (await client.find(one.kind, one.name, one.namespace)) as KubeObject | undefined;
@@ -59,7 +64,7 @@ export async function waitUntilReady(
       if (checkedAgain) return;
       checkedAgain = true;
       waiting = wanted.map((one) => ({ ...one, why: '' }));
-      await sleep(STEADY_MS);
+      await sleep(Math.max(STEADY_MS, STEADY_LOOKS * (performance.now() - began)));
       continue;
     }
     checkedAgain = !pods;
