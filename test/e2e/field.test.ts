@@ -169,10 +169,16 @@ const udp = (netns: string, place: string): Promise<string> => {
 test('a node’s own connection from a port that becomes a NodePort goes on; a new one from there connects (kubernetes #111682)', async () => {
   const program = `
     const net = require('net');
-    const hold = net.connect({ host: '172.18.0.1', port: 7901, localPort: 31555, localAddress: '${N1}' });
+    let hold;
     let n = 0;
     const ask = () => hold.write('GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n');
-    hold.on('connect', ask).on('data', () => console.log('answer', ++n)).on('error', (e) => console.log(e.code));
+    // Again while the server does not listen yet.
+    const connect = () => {
+      hold = net.connect({ host: '172.18.0.1', port: 7901, localPort: 31555, localAddress: '${N1}' });
+      hold.on('connect', ask).on('data', () => console.log('answer', ++n));
+      hold.on('error', (e) => (e.code === 'ECONNREFUSED' ? setTimeout(connect, 50) : console.log(e.code)));
+    };
+    connect();
     process.stdin.on('data', ask);`;
   cluster.start(OUTSIDE, [process.execPath, '-e', `require('net').createServer((s) => s.pipe(s)).listen(7901)`]);
   const child = cluster.start(HOST_1, [process.execPath, '-e', program]);
