@@ -59,6 +59,8 @@ export function renderer(resource: Resource, form: Form, include: IncludeObject)
   return form.as === 'Table' ? table(resource, apiVersion, include) : partial(apiVersion);
 }
 
+const PARTIAL = 'PartialObjectMetadata';
+
 /** What all forms in JSON have in common. */
 const TEXT = {
   mediaType: 'application/json',
@@ -75,45 +77,39 @@ const MESSAGE = {
   frame: (type: WatchEventType, object: Output): Uint8Array => encodeEvent(type, object as Uint8Array),
 };
 
-function message(resource: Resource): Renderer {
-  const { kind } = resource;
+const message = (resource: Resource): Renderer => {
   const apiVersion = apiVersionOf(resource);
-  const type = messageTypeOf(apiVersion, kind);
-  const item = (object: KubeObject) => encodeMessage(type, resource.view?.read(object) ?? object);
-  const whole = (object: KubeObject) => enclose(apiVersion, kind, item(object));
-  return {
-    ...MESSAGE,
-    object: whole,
-    list: (metadata) => ({ item, whole: (items) => encodeList(apiVersion, `${kind}List`, metadata, items) }),
-    event: (object) => RECENT.of(object, type, whole),
-    bookmark: (metadata) => encodeBody({ apiVersion, kind, metadata } as KubeObject),
-  };
-}
+  const content = (object: KubeObject) => resource.view?.read(object) ?? object;
+  return messages(apiVersion, resource.kind, messageTypeOf(apiVersion, resource.kind), content);
+};
 
-function partialMessage(apiVersion: string): Renderer {
-  const kind = 'PartialObjectMetadata';
-  const type = `${META}.${kind}`;
-  const item = ({ metadata }: KubeObject) => encodeMessage(type, { metadata });
+const partialMessage = (apiVersion: string): Renderer =>
+  messages(apiVersion, PARTIAL, `${META}.${PARTIAL}`, ({ metadata }) => ({ metadata }));
+
+/** @param content what is sent of an object, as JSON of this type */
+function messages(apiVersion: string, kind: string, type: string, content: (object: KubeObject) => object): Renderer {
+  const item = (object: KubeObject) => encodeMessage(type, content(object));
   const whole = (object: KubeObject) => enclose(apiVersion, kind, item(object));
+  const form = `${apiVersion} ${kind}`;
   return {
     ...MESSAGE,
     object: whole,
     list: (metadata) => ({ item, whole: (items) => encodeList(apiVersion, `${kind}List`, metadata, items) }),
-    event: (object) => RECENT.of(object, type, whole),
+    event: (object) => RECENT.of(object, form, whole),
     bookmark: (metadata) => enclose(apiVersion, kind, encodeMessage(type, { metadata })),
   };
 }
 
-/** The messages of recent events: each object is encoded once for all of its watches. */
+/** The messages of recent events: each object is encoded once for all of its watches in one form. */
 class RecentMessages {
-  private readonly known = new Map<KubeObject, { type: string; bytes: Uint8Array }>();
+  private readonly known = new Map<KubeObject, { form: string; bytes: Uint8Array }>();
 
-  of(object: KubeObject, type: string, make: (object: KubeObject) => Uint8Array): Uint8Array {
+  of(object: KubeObject, form: string, make: (object: KubeObject) => Uint8Array): Uint8Array {
     const found = this.known.get(object);
-    if (found?.type === type) return found.bytes;
+    if (found?.form === form) return found.bytes;
     const bytes = make(object);
     this.known.delete(object);
-    this.known.set(object, { type, bytes });
+    this.known.set(object, { form, bytes });
     if (this.known.size > MAX_RECENT) this.known.delete(this.known.keys().next().value!);
     return bytes;
   }

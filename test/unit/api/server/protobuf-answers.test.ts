@@ -179,10 +179,11 @@ test(
 function watchFrames(
   cluster: TestCluster,
   path: string,
+  accept = PROTOBUF,
 ): { events: { type: string; object: unknown }[]; head: Promise<IncomingMessage>; end: () => void } {
   const events: { type: string; object: unknown }[] = [];
   let buffer = Buffer.alloc(0);
-  const asked = httpRequest({ socketPath: cluster.socketPath, path, headers: { accept: PROTOBUF } });
+  const asked = httpRequest({ socketPath: cluster.socketPath, path, headers: { accept } });
   const head = new Promise<IncomingMessage>((resolve) => asked.on('response', resolve));
   void head.then((response) =>
     response.on('data', (chunk: Buffer) => {
@@ -229,6 +230,29 @@ test(
       assert.is(mark.metadata.annotations!['k8s.io/initial-events-end'], 'true');
       assert.is(mark.kind, 'ConfigMap');
       end();
+    }
+  }),
+);
+
+test(
+  'watches of metadata alone get the same object in the version of PartialObjectMetadata that each of them accepts',
+  withCluster(async (cluster) => {
+    const path = '/api/v1/namespaces/default/configmaps';
+    const versions = ['v1', 'v1beta1'];
+    const watches = versions.map((v) => {
+      const partial = `${PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=${v}`;
+      return watchFrames(cluster, `${path}?watch=1`, partial);
+    });
+    for (const { head } of watches) await head;
+    await request(cluster.socketPath, 'POST', path, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a' } });
+    for (const [i, { events, end }] of watches.entries()) {
+      const object = await eventually(() => {
+        const found = events.find(({ object }) => (object as KubeObject).metadata.name === 'a');
+        return found && (found.object as KubeObject);
+      });
+      end();
+      assert.is(object.apiVersion, `meta.k8s.io/${versions[i]}`);
+      assert.is(object.kind, 'PartialObjectMetadata');
     }
   }),
 );
