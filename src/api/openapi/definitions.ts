@@ -2,13 +2,19 @@
  * The published types as OpenAPI schemas, which kubectl uses for `explain`, merging and validation. Versions 2 and 3
  * differ in how a reference is written beside a description, and in how a value of one of two types is declared.
  */
-import { isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
+import {
+  EXTENSIONS,
+  isScalar,
+  META,
+  type PublishedField,
+  publishedType,
+  RUNTIME,
+  TEXT_LISTS,
+} from '../published/types.ts';
 import type { Resource } from '../resources.ts';
 
 export type OpenApiSchema = Record<string, unknown>;
 export type Version = 'v2' | 'v3';
-
-const EXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
 
 /** `k8s.io.api.core.v1.Pod` → `io.k8s.api.core.v1.Pod`: the domain name of the Go package, reversed. */
 function definitionName(type: string): string {
@@ -48,8 +54,7 @@ const SPECIAL: Readonly<Record<string, Record<Version, OpenApiSchema>>> = {
   [`${EXTENSIONS}.JSONSchemaPropsOrArray`]: both({}),
   [`${EXTENSIONS}.JSONSchemaPropsOrBool`]: both({}),
   [`${EXTENSIONS}.JSONSchemaPropsOrStringArray`]: both({}),
-  'k8s.io.api.authentication.v1.ExtraValue': both({ type: 'array', items: { type: 'string' } }),
-  'k8s.io.api.authorization.v1.ExtraValue': both({ type: 'array', items: { type: 'string' } }),
+  ...Object.fromEntries(TEXT_LISTS.map((type) => [type, both({ type: 'array', items: { type: 'string' } })])),
 };
 
 function both(schema: OpenApiSchema): Record<Version, OpenApiSchema> {

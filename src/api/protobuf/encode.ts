@@ -4,7 +4,16 @@
  * out, so that encoding an object never fails. The fields of a type are looked up once.
  */
 import protobuf from 'protobufjs';
-import { EXTENSIONS, type FieldDescriptor, fullName, isScalar, META, messagesOf, RUNTIME } from '../published/types.ts';
+import {
+  EXTENSIONS,
+  type FieldDescriptor,
+  fullName,
+  isScalar,
+  META,
+  messagesOf,
+  RUNTIME,
+  TEXT_LISTS,
+} from '../published/types.ts';
 
 type Writer = protobuf.Writer;
 type Json = Record<string, unknown>;
@@ -20,7 +29,6 @@ interface Plan {
 }
 
 const raw = (value: unknown) => ({ raw: Buffer.from(JSON.stringify(value)) });
-const items = (values: unknown) => ({ items: values });
 
 const SPECIAL: Readonly<Record<string, (value: never) => Json>> = {
   [`${META}.Time`]: timeFields,
@@ -37,9 +45,7 @@ const SPECIAL: Readonly<Record<string, (value: never) => Json>> = {
   'k8s.io.apimachinery.pkg.api.resource.Quantity': (value: unknown) => ({ string: String(value) }),
   'k8s.io.apimachinery.pkg.util.intstr.IntOrString': (value: unknown) =>
     typeof value === 'number' ? { type: 0, intVal: value } : { type: 1, strVal: value },
-  'k8s.io.api.authentication.v1.ExtraValue': items,
-  'k8s.io.api.authorization.v1.ExtraValue': items,
-  'k8s.io.api.certificates.v1.ExtraValue': items,
+  ...Object.fromEntries(TEXT_LISTS.map((type) => [type, (items: unknown) => ({ items })])),
 };
 
 /** RFC 3339 as seconds and nanoseconds since 1970. */

@@ -11,6 +11,7 @@ import {
   type MessageDescriptor,
   messagesOf,
   RUNTIME,
+  TEXT_LISTS,
 } from '../published/types.ts';
 
 type Message = Record<string, unknown>;
@@ -31,9 +32,7 @@ const SPECIAL: Readonly<Record<string, (message: Message) => unknown>> = {
   'k8s.io.apimachinery.pkg.api.resource.Quantity': ({ string }) => string || undefined,
   'k8s.io.apimachinery.pkg.util.intstr.IntOrString': ({ type, intVal, strVal }) =>
     Number(type ?? 0) === 0 ? (intVal ?? 0) : strVal,
-  'k8s.io.api.authentication.v1.ExtraValue': ({ items }) => items,
-  'k8s.io.api.authorization.v1.ExtraValue': ({ items }) => items,
-  'k8s.io.api.certificates.v1.ExtraValue': ({ items }) => items,
+  ...Object.fromEntries(TEXT_LISTS.map((type) => [type, ({ items }: Message) => items])),
 };
 
 const extensionSchema = (message: unknown) => toJson(`${EXTENSIONS}.JSONSchemaProps`, message as Message);

@@ -54,6 +54,10 @@ export interface PublishedType {
 export const META = 'k8s.io.apimachinery.pkg.apis.meta.v1';
 export const RUNTIME = 'k8s.io.apimachinery.pkg.runtime';
 export const EXTENSIONS = 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1';
+/** Named Go types of a list of strings. */
+export const TEXT_LISTS: readonly string[] = ['authentication', 'authorization', 'certificates'].map(
+  (group) => `k8s.io.api.${group}.v1.ExtraValue`,
+);
 /** Not published as protobuf: in Kubernetes it is a custom resource. */
 const CLUSTER_POLICIES = 'k8s.io.networking.policy.v1alpha2';
 const METRICS = 'k8s.io.metrics.pkg.apis.metrics.v1beta1';

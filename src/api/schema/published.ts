@@ -3,7 +3,15 @@
  * other kinds. Interpreted, not compiled: there are many large types, most of them used once (ajv took 0.4 s for Pod
  * alone).
  */
-import { EXTENSIONS, isScalar, META, type PublishedField, publishedType, RUNTIME } from '../published/types.ts';
+import {
+  EXTENSIONS,
+  isScalar,
+  META,
+  type PublishedField,
+  publishedType,
+  RUNTIME,
+  TEXT_LISTS,
+} from '../published/types.ts';
 import { QUANTITY } from './fields.ts';
 
 export interface Finding {
@@ -58,11 +66,6 @@ const EITHER: Readonly<Record<string, string>> = {
   [`${EXTENSIONS}.JSONSchemaPropsOrStringArray`]: `${EXTENSIONS}.JSONSchemaProps`,
 };
 
-/** Named Go types of a list of strings. */
-const TEXT_LISTS = new Set(
-  ['authentication', 'authorization', 'certificates'].map((group) => `k8s.io.api.${group}.v1.ExtraValue`),
-);
-
 function isTime(value: unknown): boolean {
   return typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value) && !Number.isNaN(Date.parse(value));
 }
@@ -83,7 +86,7 @@ export function checkType(value: unknown, type: string, pointer: string, finding
     if (!plain.check(value)) findings.push({ pointer, what: 'wrong', expected: plain.expected, value });
     return;
   }
-  if (TEXT_LISTS.has(type)) {
+  if (TEXT_LISTS.includes(type)) {
     checkField(value, { ...TEXT, list: true }, pointer, findings);
     return;
   }

@@ -107,6 +107,17 @@ test(
 );
 
 test(
+  'a named type of a list of strings is published as a list',
+  withCluster(async ({ socketPath }) => {
+    const document = await getJson<Json>(socketPath, '/openapi/v3/apis/certificates.k8s.io/v1');
+    const published = at(document, 'components', 'schemas', 'io.k8s.api.certificates.v1.ExtraValue') as Json;
+    assert.is(published.type, 'array');
+    assert.equal(published.items, { type: 'string' });
+    assert.is(published.properties, undefined);
+  }),
+);
+
+test(
   'health checks list what was checked if asked to',
   withCluster(async ({ socketPath }) => {
     for (const path of ['/readyz', '/livez?exclude=ping', '/healthz']) {
