@@ -36,11 +36,7 @@ import { checkClaimUpdate, checkClassUpdate, checkVolumeUpdate } from './storage
 /** All errors of replacing `old` with `object`, through a subresource if one is named. */
 export function checkUpdate(object: KubeObject, old: KubeObject, subresource?: WrittenPart): FieldError[] {
   if (subresource === 'ephemeralcontainers') return checkAddedContainers((object as Pod).spec, (old as Pod).spec);
-  if (object.kind === 'CertificateSigningRequest') {
-    const [now, before] = [object, old] as CertificateSigningRequest[];
-    return [...checkFinalizers(object, old), ...checkSigningRequestUpdate(now!, before!, subresource)];
-  }
-  return [...checkFinalizers(object, old), ...checkKind(object, old)];
+  return [...checkFinalizers(object, old), ...checkKind(object, old, subresource)];
 }
 
 /** Errors of fields that a new object may not have. */
@@ -59,7 +55,7 @@ export function checkFinalizers({ metadata }: KubeObject, old: KubeObject): Fiel
   return [{ path: 'metadata.finalizers', message: `Forbidden: ${why}`, reason: 'FieldValueForbidden' }];
 }
 
-function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
+function checkKind(object: KubeObject, old: KubeObject, subresource: WrittenPart | undefined): FieldError[] {
   switch (object.kind) {
     case 'Pod':
       return checkPod((object as Pod).spec, (old as Pod).spec);
@@ -83,6 +79,12 @@ function checkKind(object: KubeObject, old: KubeObject): FieldError[] {
         ? []
         : [invalid('spec.selector', selector, IMMUTABLE)];
     }
+    case 'CertificateSigningRequest':
+      return checkSigningRequestUpdate(
+        object as CertificateSigningRequest,
+        old as CertificateSigningRequest,
+        subresource,
+      );
     case 'Job':
       return checkJobUpdate(object as Job, old as Job);
     case 'StatefulSet':
