@@ -14,10 +14,10 @@ import {
 import { RecordWord, RingReader } from '../../../native-free-dataplane/live-capture/ring.ts';
 import { ruleText } from '../../../native-free-dataplane/policies/judge.ts';
 import { readRule } from '../../../native-free-dataplane/policies/rules.ts';
-import { attachPolicies, type PolicyTable } from '../../../native-free-dataplane/policies/table.ts';
 import { openShared, type SharedMemory } from '../../linux/shm.ts';
 import { sharedInode } from '../../linux/shm-files.ts';
 import { memoryName } from '../../shm-names.ts';
+import { NodePolicies } from '../policy/node-policies.ts';
 import type { Step } from '../trace/step.ts';
 import type { CapturedPacket, Offload, ReplayInput, WorkerState } from './packet.ts';
 
@@ -38,10 +38,8 @@ export class CaptureUnavailable extends Error {
 export class NodeCapture {
   readonly node: string;
   private readonly shared: SharedMemory;
-  /** The node's policies, which name the rules that deny. An agent that is started again has others. */
-  private policyMemory: SharedMemory | undefined;
-  private policyInode = 0;
-  private policies: PolicyTable | undefined;
+  /** They name the rules that deny. */
+  private readonly policies: NodePolicies;
   private readonly memory: CaptureMemory;
   private readonly claim: Claim;
   private readonly generation: number;
@@ -81,22 +79,12 @@ export class NodeCapture {
     this.rings = Array.from({ length: memory.workers }, (_, worker) => new RingReader(memory, claim.session, worker));
     this.lost = this.rings.map((ring) => Int32Array.from({ length: memory.ports }, (_, port) => ring.lostAt(port)));
     this.generation = startSession(memory, claim, settings);
-    this.openPolicies();
-  }
-
-  private openPolicies(): void {
-    const name = memoryName(this.node, 'policies');
-    const inode = sharedInode(name);
-    if (inode === this.policyInode || inode === 0) return;
-    this.policyMemory?.close();
-    this.policyMemory = openShared(name);
-    this.policies = attachPolicies(this.policyMemory.buffer);
-    this.policyInode = inode;
+    this.policies = new NodePolicies(node);
   }
 
   /** Renew the reader's mark. @returns why the capture has ended; undefined while it goes on */
   renew(nowMs: number): string | undefined {
-    this.openPolicies();
+    this.policies.reopen();
     if (sharedInode(memoryName(this.node, 'capture')) !== this.inode) return `node ${this.node} has been removed`;
     if (renewSession(this.memory, this.claim, nowMs)) return undefined;
     return `node ${this.node}: the capture has expired, because it was stopped for some seconds`;
@@ -187,7 +175,8 @@ export class NodeCapture {
 
   /** Read at once: numbers are used again when policies change. */
   private denierOf(number: number): Pick<CapturedPacket, 'deniedBy'> {
-    const rule = number === 0 || this.policies === undefined ? undefined : readRule(this.policies, number);
+    const { table } = this.policies;
+    const rule = number === 0 || table === undefined ? undefined : readRule(table, number);
     return rule === undefined ? {} : { deniedBy: ruleText(rule) };
   }
 
@@ -206,7 +195,7 @@ export class NodeCapture {
 
   close(): void {
     this.shared.close();
-    this.policyMemory?.close();
+    this.policies.close();
   }
 }
 

@@ -5,7 +5,7 @@
 import { DropRead, dropHead, readDrop } from '../../../native-free-dataplane/drops/ring.ts';
 import { judgeByTable } from '../../../native-free-dataplane/policies/judge.ts';
 import { type NumberedRule, readRule } from '../../../native-free-dataplane/policies/rules.ts';
-import { attachPolicies, type PolicyTable } from '../../../native-free-dataplane/policies/table.ts';
+import type { PolicyTable } from '../../../native-free-dataplane/policies/table.ts';
 import { type DropText, dropText } from '../../../native-free-dataplane/print/drop.ts';
 import {
   attachCounters,
@@ -18,6 +18,7 @@ import { openShared, type SharedMemory } from '../../linux/shm.ts';
 import { sharedInode } from '../../linux/shm-files.ts';
 import { memoryName } from '../../shm-names.ts';
 import { deniedDirection } from '../failures.ts';
+import { NodePolicies } from '../policy/node-policies.ts';
 
 /** Reads the rings of counters that are mapped. */
 export class DropReader {
@@ -100,18 +101,19 @@ export interface NodeDrop {
 export class NodeDrops {
   private readonly node: string;
   private memory: SharedMemory | undefined;
-  private policyMemory: SharedMemory | undefined;
-  private policies: PolicyTable | undefined;
+  private readonly policies: NodePolicies;
   private reader: DropReader | undefined;
   private inode = 0;
 
   constructor(node: string) {
     this.node = node;
+    this.policies = new NodePolicies(node);
     this.open(false);
   }
 
   /** Look for new memory. @returns false if the node has been removed */
   reopen(): boolean {
+    this.policies.reopen();
     return this.open(true);
   }
 
@@ -119,7 +121,7 @@ export class NodeDrops {
     const name = memoryName(this.node, 'counters');
     const inode = sharedInode(name);
     if (inode === this.inode) return inode !== 0;
-    this.close();
+    this.closeRings();
     this.inode = inode;
     if (inode === 0) return false;
     try {
@@ -127,12 +129,6 @@ export class NodeDrops {
     } catch {
       this.inode = 0; // removed, or not complete yet: the next call tries again
       return true;
-    }
-    try {
-      this.policyMemory = openShared(memoryName(this.node, 'policies'));
-      this.policies = attachPolicies(this.policyMemory.buffer);
-    } catch {
-      // Drops have no names of rules then.
     }
     const counters = attachCounters(this.memory.buffer);
     if (counters === undefined) this.inode = 0;
@@ -150,15 +146,18 @@ export class NodeDrops {
   }
 
   private withRule(drop: DropText): NodeDrop {
-    return { drop, rule: this.policies && denyingRule(this.policies, drop) };
+    const { table } = this.policies;
+    return { drop, rule: table && denyingRule(table, drop) };
   }
 
   close(): void {
+    this.closeRings();
+    this.policies.close();
+  }
+
+  private closeRings(): void {
     this.memory?.close();
-    this.policyMemory?.close();
     this.memory = undefined;
-    this.policyMemory = undefined;
-    this.policies = undefined;
     this.reader = undefined;
     this.inode = 0;
   }
