@@ -1,6 +1,6 @@
 /** Why connections come out otherwise with other tables: what a stage read for their first packets, in both. */
 import type { processTraced } from '../../../native-free-dataplane/trace/traced.ts';
-import { isFailure, VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
+import { FAILED, VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
 import type { Names } from '../trace/names.ts';
 import { endpointFinder } from '../trace/node-copy.ts';
 import { shortSource } from '../trace/print.ts';
@@ -72,10 +72,7 @@ function reasonOf(was: TracedOutcome, is: TracedOutcome): Reason {
   return { stage, source: shortSource(source), text };
 }
 
-const fails = (verdict: string): boolean => {
-  const row = VERDICTS[verdictNamed(verdict)];
-  return row !== undefined && isFailure(row);
-};
+const fails = (verdict: string): boolean => FAILED[verdictNamed(verdict)] === 1;
 
 function whyItFails({ verdict, steps, wouldDiffer }: TracedOutcome): Reason {
   const { stage, source } = steps.find((step) => step.verdict === verdict) ?? steps.at(-1)!;

@@ -1,5 +1,5 @@
 /** What became of a packet that was followed through the tables of the nodes (../trace/walk.ts). */
-import { isFailure, VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
+import { FAILED, VERDICTS, verdictNamed } from '../../../native-free-dataplane/verdicts.ts';
 import type { Walk } from '../trace/walk.ts';
 import { type Check, fail, pass } from './check.ts';
 
@@ -7,11 +7,7 @@ export function packetCheck({ traces, to, notes }: Walk): Check {
   const last = traces.findLast(({ direction }) => direction === 'original');
   const lost = notes.at(-1);
   // A node sent it, and it went no further.
-  if (
-    to === undefined &&
-    lost !== undefined &&
-    (last === undefined || !isFailure(VERDICTS[verdictNamed(last.verdict)]!))
-  ) {
+  if (to === undefined && lost !== undefined && (last === undefined || FAILED[verdictNamed(last.verdict)] === 0)) {
     return fail('packet', last === undefined ? lost : `node ${last.node} sends it, but ${lost}`);
   }
   if (to !== undefined || last === undefined) {
