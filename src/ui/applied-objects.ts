@@ -30,6 +30,10 @@ export const WHAT_IF_KINDS: readonly string[] = [
   'Namespace',
 ];
 
+/** `Service default/web`, or `Namespace shop`. */
+export const objectText = ({ kind, metadata }: KubeObject): string =>
+  `${kind} ${metadata.namespace ? `${metadata.namespace}/` : ''}${metadata.name}`;
+
 export function appliedObjects(now: ClusterObjects, { objects, remove }: Change): ClusterObjects {
   const replaced = <T extends KubeObject>(before: readonly T[], kinds: readonly string[]): readonly T[] => {
     const given = objects.filter(({ kind }) => kinds.includes(kind));

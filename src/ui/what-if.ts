@@ -12,7 +12,7 @@ import { type CompiledPort, compileService } from '../compile/compile-service.ts
 import { changedConnections } from '../observe/policy/diff.ts';
 import type { PolicyEnd, PolicyObjects } from '../observe/policy/explain.ts';
 import type { SeenConnection } from '../observe/policy/seen.ts';
-import { appliedObjects, type Change, type ClusterObjects } from './applied-objects.ts';
+import { appliedObjects, type Change, type ClusterObjects, objectText } from './applied-objects.ts';
 import type { WhatIfAnswer, WhatIfChange } from './protocol.ts';
 import { slicesOf } from './service-slices.ts';
 
@@ -40,9 +40,7 @@ export function whatIf(cluster: WhatIfCluster, change: Change): WhatIfAnswer {
       }),
       ...serviceChanges(cluster, pods, services),
     ],
-    objects: change.objects.map(
-      ({ kind, metadata }) => `${kind} ${metadata.namespace ? `${metadata.namespace}/` : ''}${metadata.name}`,
-    ),
+    objects: change.objects.map(objectText),
   };
 }
 

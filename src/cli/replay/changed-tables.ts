@@ -108,8 +108,7 @@ function applyServices(sync: ServiceSync, slices: readonly EndpointSlice[], { be
     const endpoints = slicesOf(service, after.pods);
     // The slices of the snapshot stay where the change has no part: they have zones and hints.
     const sameEndpoints = old && JSON.stringify(slicesOf(old, before.pods)) === JSON.stringify(endpoints);
-    const hasSelector = Object.keys(service.spec.selector ?? {}).length > 0;
-    if (!sameEndpoints && (hasSelector || hadSelector(old))) {
+    if (!sameEndpoints && (hasSelector(service) || hasSelector(old))) {
       for (const slice of slicesOfService(service, slices)) sync.removeSlice(slice);
       for (const slice of endpoints) sync.setSlice(slice);
     }
@@ -117,7 +116,7 @@ function applyServices(sync: ServiceSync, slices: readonly EndpointSlice[], { be
   }
 }
 
-const hadSelector = (service: Service | undefined): boolean => Object.keys(service?.spec.selector ?? {}).length > 0;
+const hasSelector = (service: Service | undefined): boolean => Object.keys(service?.spec.selector ?? {}).length > 0;
 
 /** What policies see of a cluster. */
 const policyFacts = ({ policies, pods, namespaces }: ClusterObjects) => [

@@ -1,8 +1,9 @@
 /** `dataplane replay --diff MANIFESTS`: reads the manifests, and makes the tables with them in force. */
+import { identityOf } from '../../api/replaced-objects.ts';
 import type { KubeObject } from '../../api/types/objects.ts';
 import { parseManifests, readSources } from '../../cluster/manifests/manifests.ts';
 import type { Snapshot } from '../../observe/replay/snapshot-file.ts';
-import { WHAT_IF_KINDS } from '../../ui/applied-objects.ts';
+import { objectText, WHAT_IF_KINDS } from '../../ui/applied-objects.ts';
 import { failed, usageError } from '../errors.ts';
 import { type Changed, changed } from './changed-tables.ts';
 
@@ -26,15 +27,14 @@ export function withManifests(
   }
   const given = parseManifests(readSources([path]), namespace).map(({ object }) => object as KubeObject);
   if (given.length === 0) throw usageError(`${path} contains no object`);
-  const known = new Set(objects.pods.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`));
-  for (const { kind, metadata } of given) {
-    const name = `${kind} ${metadata.namespace ? `${metadata.namespace}/` : ''}${metadata.name}`;
-    if (!WHAT_IF_KINDS.includes(kind)) {
-      throw usageError(`${path}: ${name} has no part in a replay`, `expected ${WHAT_IF_KINDS.join(', ')}`);
+  const known = new Set(objects.pods.map(identityOf));
+  for (const one of given) {
+    if (!WHAT_IF_KINDS.includes(one.kind)) {
+      throw usageError(`${path}: ${objectText(one)} has no part in a replay`, `expected ${WHAT_IF_KINDS.join(', ')}`);
     }
-    if (kind === 'Pod' && !known.has(`${metadata.namespace}/${metadata.name}`)) {
+    if (one.kind === 'Pod' && !known.has(identityOf(one))) {
       throw usageError(
-        `${path}: ${name} is not in the snapshot`,
+        `${path}: ${objectText(one)} is not in the snapshot`,
         'a recording can have the pods only that it was made with',
       );
     }
