@@ -89,21 +89,35 @@ async function bundleAsFunction(entry, outfile, plugins = [], more = {}) {
 
 const traced = tracedPipeline(ROOT, join(ROOT, 'native-free-dataplane/trace/probe.ts'));
 
+/** A file of the pipeline and everything it imports, as the text of one module. It is made once for all programs. */
+function asFunction(entry, plugins = []) {
+  let made;
+  const make = async () => {
+    const options = { write: false, sourcemap: 'inline' };
+    const { outputFiles } = await bundleAsFunction(entry, 'in-memory.js', plugins, options);
+    return { contents: outputFiles[0].text, loader: 'js' };
+  };
+  const load = () => {
+    made ??= make();
+    return made;
+  };
+  return { filter: new RegExp(`^${join(ROOT, entry)}$`), load };
+}
+
+const PIPELINES = [
+  asFunction('native-free-dataplane/pipeline.ts'),
+  asFunction('native-free-dataplane/trace/traced.ts', [traced]),
+];
+
 /** Puts the pipeline into a program as one function, and not as modules among the others. */
 const pipelineAsFunction = {
   name: 'pipeline-as-function',
   setup({ onLoad }) {
-    const asFunction = (entry, plugins) => async () => {
-      const options = { write: false, sourcemap: 'inline' };
-      const { outputFiles } = await bundleAsFunction(entry, 'in-memory.js', plugins, options);
-      return { contents: outputFiles[0].text, loader: 'js' };
-    };
-    const pipeline = 'native-free-dataplane/pipeline.ts';
-    const tracedEntry = 'native-free-dataplane/trace/traced.ts';
-    onLoad({ filter: new RegExp(`^${join(ROOT, pipeline)}$`) }, asFunction(pipeline, []));
-    onLoad({ filter: new RegExp(`^${join(ROOT, tracedEntry)}$`) }, asFunction(tracedEntry, [traced]));
+    for (const { filter, load } of PIPELINES) onLoad({ filter }, load);
   },
 };
+
+const schemas = schemaCode(ROOT);
 
 /** Leaves out what a program never runs: other commands (`only`), or files (`without`). */
 const partOf = ({ name, only, without = [] }) => ({
@@ -138,7 +152,7 @@ async function bundleProgram(program) {
     define: { 'import.meta.url': 'importMetaUrl' },
     banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
     metafile: true,
-    plugins: [partOf(program), pipelineAsFunction, schemaCode(ROOT)],
+    plugins: [partOf(program), pipelineAsFunction, schemas],
   });
   return Object.keys(metafile.inputs);
 }
