@@ -29,21 +29,26 @@ const LEAST_BURST_MS = 500;
 
 /** Limit a pod's traffic in one direction. @param bytesPerMs 0: no limit */
 export function setBandwidth(table: NodeTable, port: number, toward: Toward, bytesPerMs: number): void {
-  const { limits, hops } = table;
+  const { limits } = table;
   const at = port * LIMIT_DOUBLES + toward * DIRECTION_DOUBLES;
-  const word = hopAt(port) + HopWord.LIMITED;
   if (limits[at + RATE] !== bytesPerMs) {
     limits[at + RATE] = bytesPerMs;
     limits[at + BURST_MS] = bytesPerMs === 0 ? 0 : Math.max(LEAST_BURST_MS, LEAST_BURST_BYTES / bytesPerMs);
     limits[at + CLEAR_AT] = 0;
   }
-  if (bytesPerMs === 0) Atomics.and(hops, word, ~(1 << toward));
-  else Atomics.or(hops, word, 1 << toward);
+  setLimited(table, port, toward, bytesPerMs !== 0);
 }
 
-/** Has the pod of this port a limit in this direction? */
-export function isLimited(table: NodeTable, port: number, toward: Toward): boolean {
-  return (table.hops[hopAt(port) + HopWord.LIMITED] & (1 << toward)) !== 0;
+/** Has the pod of this port this limit? @param limit a direction, or a budget (budgets.ts) */
+export function isLimited(table: NodeTable, port: number, limit: number): boolean {
+  return (table.hops[hopAt(port) + HopWord.LIMITED] & (1 << limit)) !== 0;
+}
+
+/** The pod of this port has this limit, or has it no longer. @param limit as in isLimited */
+export function setLimited({ hops }: NodeTable, port: number, limit: number, has: boolean): void {
+  const word = hopAt(port) + HopWord.LIMITED;
+  if (has) Atomics.or(hops, word, 1 << limit);
+  else Atomics.and(hops, word, ~(1 << limit));
 }
 
 /** May another packet of the pod of this port pass in this direction? Charges nothing: it may be dropped for other reasons. */

@@ -6,8 +6,9 @@
  * Pods without a budget of connections cost nothing: pkt.limited has been read for the limits of bandwidth. Times and counts
  * are stored plainly: while several workers serve one pod, it may get a little more, and a count may miss some.
  */
-import { HopWord, LIMIT_DOUBLES, type NodeTable } from './config.ts';
-import { firstNodeHop, hopAt } from './hops.ts';
+import { isLimited, setLimited } from './bandwidth.ts';
+import { LIMIT_DOUBLES, type NodeTable } from './config.ts';
+import { firstNodeHop } from './hops.ts';
 
 /** What has a budget; the bits of HopWord.LIMITED are 1 shifted by these, beside those of Toward (bandwidth.ts). */
 export const Budget = { CONNECTIONS: 2, REPLIES: 3 } as const;
@@ -24,21 +25,20 @@ const BURST_MS = 1000;
 const budgetAt = (port: number, budget: Budget): number => port * LIMIT_DOUBLES + budget * BUDGET_DOUBLES;
 
 /** Set a budget. @param perSecond 0: no limit */
-export function setBudget({ limits, hops }: NodeTable, port: number, budget: Budget, perSecond: number): void {
+export function setBudget(table: NodeTable, port: number, budget: Budget, perSecond: number): void {
+  const { limits } = table;
   const at = budgetAt(port, budget);
   const interval = perSecond === 0 ? 0 : 1000 / perSecond;
   if (limits[at + INTERVAL_MS] !== interval) {
     limits[at + INTERVAL_MS] = interval;
     limits[at + CLEAR_AT] = 0;
   }
-  const word = hopAt(port) + HopWord.LIMITED;
-  if (perSecond === 0) Atomics.and(hops, word, ~(1 << budget));
-  else Atomics.or(hops, word, 1 << budget);
+  setLimited(table, port, budget, perSecond !== 0);
 }
 
 /** May the pod of this port have another one? If not, that is counted. Charges nothing. */
 export function isInBudget(table: NodeTable, port: number, budget: Budget, nowMs: number): boolean {
-  if ((table.hops[hopAt(port) + HopWord.LIMITED] & (1 << budget)) === 0) return true;
+  if (!isLimited(table, port, budget)) return true;
   const { limits } = table;
   const at = budgetAt(port, budget);
   const interval = limits[at + INTERVAL_MS];

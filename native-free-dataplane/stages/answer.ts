@@ -8,9 +8,9 @@
  * Read before editing: RFC 792, RFC 1812 §4.3.2, RFC 9293 §3.10.7.1 (resets), RFC 1191 §4 (next-hop MTU).
  */
 import { type Dataplane, SCRATCH_AT } from '../dataplane.ts';
+import { isLimited } from '../node/bandwidth.ts';
 import { Budget, chargeBudget, isInBudget, noteUnmadeReply } from '../node/budgets.ts';
-import { HopWord, NodeWord } from '../node/config.ts';
-import { hopAt } from '../node/hops.ts';
+import { NodeWord } from '../node/config.ts';
 import { GSO_NONE, type Packet } from '../packet.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP } from '../protocols.ts';
 import { ADDRESS_WORDS, copyAddress } from '../shared/address.ts';
@@ -56,7 +56,7 @@ function mayAnswer(pkt: Packet, dp: Dataplane): boolean {
     noteUnmadeReply(dp.node, sender);
     return false;
   }
-  const hasBudget = (dp.node.hops[hopAt(sender) + HopWord.LIMITED] & (1 << Budget.REPLIES)) !== 0;
+  const hasBudget = isLimited(dp.node, sender, Budget.REPLIES);
   if (hasBudget && !isInBudget(dp.node, sender, Budget.REPLIES, nowMs)) return false;
   if (hasBudget) chargeBudget(dp.node, sender, Budget.REPLIES, nowMs);
   replyTokens[sender] = tokens - 1;
