@@ -230,3 +230,14 @@ export function needOperand(name: string, args: Args, index: number, what: strin
   }
   return operand;
 }
+
+/** The operand as one of the things that a command does. @throws CliError with the nearest of them, or all */
+export function readVerb<T extends string>(name: string, given: string, verbs: readonly T[]): T {
+  const verb = verbs.find((known) => known === given);
+  if (verb !== undefined) return verb;
+  const near = nearestWord(given, verbs);
+  throw usageError(
+    `dataplane ${name}: there is no "${given}"`,
+    near === undefined ? `expected one of ${verbs.join(', ')}` : `did you mean ${near}?`,
+  );
+}

@@ -3,9 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { NodePlan } from '../../agent/footprint/plan.ts';
 import type { ResetReport } from '../../agent/footprint/reset.ts';
-import { nearestWord } from '../../api/nearest-word.ts';
 import { API_SOCKET, STATE_DIR } from '../../cluster/state.ts';
-import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
+import { type Args, type Command, needOperand, operandsAtMost, readVerb } from '../args/args.ts';
 import { CNI_OPTIONS, cniOptions, JOIN_OPTIONS, serverToJoin } from '../args/join-args.ts';
 import { ipv4Address, nodeName } from '../args/values.ts';
 import { CliError, failed, needRoot, usageError } from '../errors.ts';
@@ -44,15 +43,7 @@ Both work in the network namespace in which they are started.`,
 const VERBS = ['plan', 'reset'] as const;
 
 async function run(args: Args): Promise<void> {
-  const given = needOperand('node', args, 0, 'what to do');
-  const verb = VERBS.find((known) => known === given);
-  if (verb === undefined) {
-    const near = nearestWord(given, VERBS);
-    throw usageError(
-      `dataplane node: there is no "${given}"`,
-      near ? `did you mean ${near}?` : `expected one of ${VERBS.join(', ')}`,
-    );
-  }
+  const verb = readVerb('node', needOperand('node', args, 0, 'what to do'), VERBS);
   operandsAtMost(`node ${verb}`, args, 1);
   const node = args.value('node', nodeName);
   if (node === undefined) throw usageError(`dataplane node ${verb}: --node NAME is missing`);

@@ -1,7 +1,5 @@
 /** `dataplane policy`: what the network policies decide, have decided, and would decide. */
-import { nearestWord } from '../../api/nearest-word.ts';
-import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
-import { usageError } from '../errors.ts';
+import { type Args, type Command, needOperand, operandsAtMost, readVerb } from '../args/args.ts';
 import { NAMESPACE_OPTION } from '../with-client.ts';
 
 export const command: Command = {
@@ -42,15 +40,7 @@ if there are any.`,
 const VERBS = ['explain', 'list', 'audit', 'advise', 'diff'] as const;
 
 async function run(args: Args): Promise<void> {
-  const given = needOperand('policy', args, 0, 'what to do');
-  const verb = VERBS.find((known) => known === given);
-  if (verb === undefined) {
-    const near = nearestWord(given, VERBS);
-    throw usageError(
-      `dataplane policy: there is no "${given}"`,
-      near ? `did you mean ${near}?` : `expected one of ${VERBS.join(', ')}`,
-    );
-  }
+  const verb = readVerb('policy', needOperand('policy', args, 0, 'what to do'), VERBS);
   if (verb !== 'explain') operandsAtMost(`policy ${verb}`, args, 1);
   switch (verb) {
     case 'explain':
