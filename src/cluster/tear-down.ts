@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { runIpBatch } from '../linux/ip-command.ts';
-import { commandLine, isAlive, type ProcessMark, signalProcess, statFields, waitGone } from '../linux/processes.ts';
+import { commandLine, killAll, type ProcessMark, statFields } from '../linux/processes.ts';
 import { listShared, unlinkShared } from '../linux/shm-files.ts';
 import { SHM_PREFIX } from '../shm-names.ts';
 import { findStandby } from '../standby/find.ts';
@@ -45,16 +45,16 @@ export async function tearDown(): Promise<TearDownReport> {
   };
   // The controller first: it would restart the agents. SIGKILL: the state that a clean shutdown would save is removed
   // anyway.
-  const controller = await attempt('controller', false, () => killAll(controllers()).then((n) => n > 0));
-  await attempt('egress', 0, () => killAll([wayOutMark()].filter((mark) => mark !== undefined)));
-  const agents = await attempt('agents', 0, () => killAll(agentMarks()));
+  const controller = await attempt('controller', false, () => killAll(controllers(), GONE_MS).then((n) => n > 0));
+  await attempt('egress', 0, () => killAll([wayOutMark()], GONE_MS));
+  const agents = await attempt('agents', 0, () => killAll(agentMarks(), GONE_MS));
   // After the agents, which would start them again.
-  await attempt('standbys', 0, () => killAll(standbyMarks()));
+  await attempt('standbys', 0, () => killAll(standbyMarks(), GONE_MS));
   // Read before the pods' namespaces are unmounted: a user's process keeps its namespace alive even without a name.
   const ours = namespaceNumbers();
   const pods = namespaces().filter((name) => name.startsWith('dp-pod-')).length;
   await attempt('pods', undefined, cleanUpPods);
-  const strays = await attempt('processes', 0, () => killAll(insiders(ours)));
+  const strays = await attempt('processes', 0, () => killAll(insiders(ours), GONE_MS));
   const names = namespaces();
   await attempt('namespaces', undefined, () => removeNamespaces(names));
   const sharedMemory = await attempt('shared memory', 0, removeSharedMemory);
@@ -156,14 +156,6 @@ function ancestors(): Set<number> {
     }
   }
   return found;
-}
-
-/** Sends SIGKILL to the processes that still exist and waits until they have ended; returns their number. */
-async function killAll(marks: readonly ProcessMark[]): Promise<number> {
-  const alive = marks.filter(isAlive);
-  for (const mark of alive) signalProcess(mark, 'SIGKILL');
-  if (!(await waitGone(alive, GONE_MS))) throw new Error(`process ${alive.find(isAlive)?.pid} does not end`);
-  return alive.length;
 }
 
 async function removeNamespaces(names: readonly string[]): Promise<void> {

@@ -166,6 +166,18 @@ function processesWhere(selects: (pid: number) => boolean): ProcessMark[] {
   });
 }
 
+/**
+ * Send SIGKILL to the processes that still exist, and wait until they have ended.
+ * @returns their number
+ * @throws Error naming one that has not ended after `timeoutMs`
+ */
+export async function killAll(marks: readonly (ProcessMark | undefined)[], timeoutMs: number): Promise<number> {
+  const alive = marks.filter((mark) => mark !== undefined).filter(isAlive);
+  for (const mark of alive) signalProcess(mark, 'SIGKILL');
+  if (!(await waitGone(alive, timeoutMs))) throw new Error(`process ${alive.find(isAlive)?.pid} does not end`);
+  return alive.length;
+}
+
 /** Wait until all have ended. @returns false if `timeoutMs` passed first */
 export async function waitGone(marks: readonly ProcessMark[], timeoutMs: number): Promise<boolean> {
   const end = Date.now() + timeoutMs;

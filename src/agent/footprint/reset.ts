@@ -5,7 +5,7 @@
 import { rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { OVERLAYS } from '../../../native-free-dataplane/overlay/modes.ts';
-import { isAlive, type ProcessMark, signalProcess, waitGone } from '../../linux/processes.ts';
+import { killAll } from '../../linux/processes.ts';
 import { listShared, unlinkShared } from '../../linux/shm-files.ts';
 import { removePodFiles } from '../../runtime/cleanup.ts';
 import { podDirectories, readState } from '../../runtime/state.ts';
@@ -56,7 +56,7 @@ export async function resetNode({ node, stateDir, cni }: ResetOptions): Promise<
   // First, so that runtimes take the node's network to be down.
   const files = [...cniFiles(cni.directories), cni.socket];
   const removed = files.filter(removeFile).length;
-  await endStandby(findStandby(directory));
+  await killAll([findStandby(directory)], GONE_MS);
   for (const { netnsPath, ifname } of pods.connected) removePodDevice(netnsPath, ifname);
   for (const pod of pods.own) await removePodFiles(pod);
   const host = removeHostState(readFormerState(join(directory, FORMER_STATE)));
@@ -91,10 +91,4 @@ function removeIfEmpty(directory: string): void {
   } catch {
     // Others have files there, or it does not exist.
   }
-}
-
-async function endStandby(mark: ProcessMark | undefined): Promise<void> {
-  if (mark === undefined || !isAlive(mark)) return;
-  signalProcess(mark, 'SIGKILL');
-  if (!(await waitGone([mark], GONE_MS))) throw new Error(`process ${mark.pid} (standby) does not end`);
 }

@@ -19,11 +19,11 @@ import { promisify } from 'node:util';
 import {
   findProcess,
   isAlive,
+  killAll,
   type ProcessMark,
   parseStat,
   sandboxProcesses,
   signalProcess,
-  waitGone,
 } from '../../linux/processes.ts';
 import { firstLine } from '../container/launch.ts';
 import { fileName, quote } from '../shell.ts';
@@ -142,9 +142,7 @@ const makeNetwork = (netnsName: string, marker: string): string[] => [
 
 /** End the pause process of a pod with hostNetwork; its containers have been ended by their own records. */
 export async function endPause(pause: ProcessMark | undefined): Promise<void> {
-  if (pause === undefined) return;
-  signalProcess(pause, 'SIGKILL');
-  if (!(await waitGone([pause], GONE_MS))) throw new Error(`process ${pause.pid} does not end`);
+  await killAll([pause], GONE_MS);
 }
 
 /** Kill everything in the sandbox and delete its namespace. @throws Error if a process does not end */
@@ -155,8 +153,7 @@ export async function removeSandbox(netnsName: string, pause?: ProcessMark): Pro
   for (let round = 0; round < 2; round++) {
     const marks = sandboxProcesses(path);
     if (marks.length === 0) break;
-    for (const mark of marks) signalProcess(mark, 'SIGKILL');
-    if (!(await waitGone(marks, GONE_MS))) throw new Error(`process ${marks.find(isAlive)?.pid} does not end`);
+    await killAll(marks, GONE_MS);
   }
   if (existsSync(path)) await run('ip', ['netns', 'delete', netnsName]);
 }
