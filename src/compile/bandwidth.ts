@@ -4,12 +4,20 @@
  */
 import { Quantity } from '../api/quantity.ts';
 import type { Pod } from '../api/types/objects.ts';
+import { type LimitFormat, limitReader } from './limit-annotation.ts';
 
 const ANNOTATIONS = { ingress: 'kubernetes.io/ingress-bandwidth', egress: 'kubernetes.io/egress-bandwidth' } as const;
 
 /** What kubernetes accepts: 1k to 1P. */
 const LEAST = 1e3;
 const MOST = 1e15;
+const FORMAT: LimitFormat = {
+  parse: (text) => {
+    const bits = Number(Quantity.parse(text)?.nanos ?? 0n) / 1e9;
+    return bits >= LEAST && bits <= MOST ? bits : undefined;
+  },
+  expected: 'bits a second from 1k to 1P, such as 10M',
+};
 
 /** Bits a second; 0: no limit. */
 export interface PodBandwidth {
@@ -22,13 +30,6 @@ export interface PodBandwidth {
 /** @param pod undefined: not known yet, and without limits until then */
 export function podBandwidth(pod: Pod | undefined): PodBandwidth {
   const problems: string[] = [];
-  const read = (name: string): number => {
-    const text = pod?.metadata.annotations?.[name];
-    if (text === undefined) return 0;
-    const bits = Number(Quantity.parse(text)?.nanos ?? 0n) / 1e9;
-    if (bits >= LEAST && bits <= MOST) return bits;
-    problems.push(`annotation ${name}: "${text}" is ignored: expected bits a second from 1k to 1P, such as 10M`);
-    return 0;
-  };
+  const read = limitReader(pod, FORMAT, problems);
   return { ingress: read(ANNOTATIONS.ingress), egress: read(ANNOTATIONS.egress), problems };
 }

@@ -1,11 +1,19 @@
 /** A pod's budgets, from its annotations: whole numbers a second. */
 import type { Pod } from '../api/types/objects.ts';
+import { type LimitFormat, limitReader } from './limit-annotation.ts';
 
 const ANNOTATIONS = {
   connections: 'dataplane.dev/new-connections-per-second',
   replies: 'dataplane.dev/replies-per-second',
 } as const;
 const MOST = 1_000_000;
+const FORMAT: LimitFormat = {
+  parse: (text) => {
+    const value = /^\d{1,7}$/.test(text) ? Number(text) : 0;
+    return value >= 1 && value <= MOST ? value : undefined;
+  },
+  expected: `a whole number from 1 to ${MOST}, such as 100`,
+};
 
 /** A second; 0: no limit of its own. */
 export interface PodBudgets {
@@ -20,13 +28,6 @@ export interface PodBudgets {
 /** @param pod undefined: not known yet, and without budgets until then */
 export function podBudgets(pod: Pod | undefined): PodBudgets {
   const problems: string[] = [];
-  const read = (name: string): number => {
-    const text = pod?.metadata.annotations?.[name];
-    if (text === undefined) return 0;
-    const value = /^\d{1,7}$/.test(text) ? Number(text) : 0;
-    if (value >= 1 && value <= MOST) return value;
-    problems.push(`annotation ${name}: "${text}" is ignored: expected a whole number from 1 to ${MOST}, such as 100`);
-    return 0;
-  };
+  const read = limitReader(pod, FORMAT, problems);
   return { connections: read(ANNOTATIONS.connections), replies: read(ANNOTATIONS.replies), problems };
 }
