@@ -1,10 +1,11 @@
 /** The controller's process: starting and supervising it, and waiting until the API responds. */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive, type ProcessMark, signalProcess } from '../linux/processes.ts';
+import { lastLineOf } from '../linux/read-file.ts';
 import { ClusterError } from './errors.ts';
 import { API_SOCKET, markOf, readClusterFile, STATE_DIR, writeClusterFile } from './state.ts';
 import { CONTROLLER_BUILD } from './upgrade/controller-build.ts';
@@ -130,11 +131,10 @@ export async function waitForApi(supervisor: ProcessMark, deadline: number, sign
       socket.on('connect', () => socket.destroy());
     });
     if (open) return;
-    if (!isAlive(supervisor)) throw new ClusterError('CONTROLLER', `the controller failed to start: ${lastLogLine()}`);
+    if (!isAlive(supervisor))
+      throw new ClusterError('CONTROLLER', `the controller failed to start: ${lastLineOf(LOG)}`);
     if (Date.now() > deadline)
-      throw new ClusterError('CONTROLLER', `the controller does not respond: ${lastLogLine()}`);
+      throw new ClusterError('CONTROLLER', `the controller does not respond: ${lastLineOf(LOG)}`);
     await sleep(LOOK_MS);
   }
 }
-
-const lastLogLine = (): string => readFileSync(LOG, 'utf8').trim().split('\n').at(-1) || 'its log is empty';

@@ -21,3 +21,12 @@ export function readIfPresent(path: string, encoding: 'utf8' | 'latin1' = 'utf8'
     throw error;
   }
 }
+
+/** The last line of a log, or why there is none. */
+export function lastLineOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim().split('\n').at(-1) || 'its log is empty';
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

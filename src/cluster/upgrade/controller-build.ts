@@ -3,8 +3,9 @@
  * The first has the pid of the upgrading process and the program of the build; if that process has ended, the program in the
  * second line counts. The pid is 0 once the upgrade is done.
  */
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { readIfPresent } from '../../linux/read-file.ts';
 import { replaceFile } from '../../linux/replace-file.ts';
 
 export const CONTROLLER_BUILD = 'controller.build';
@@ -15,7 +16,7 @@ export class ControllerBuild {
 
   constructor(stateDir: string) {
     this.path = join(stateDir, CONTROLLER_BUILD);
-    this.before = readText(this.path);
+    this.before = readIfPresent(this.path);
   }
 
   /** From the next start on, as long as this process lives. @param former the program of the running build */
@@ -32,13 +33,5 @@ export class ControllerBuild {
   restore(): void {
     if (this.before === undefined) rmSync(this.path, { force: true });
     else replaceFile(this.path, this.before);
-  }
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
   }
 }

@@ -3,10 +3,11 @@
  * both builds then process these frames, each over its own copy of the tables, in a process of its own. What differs is
  * reported: a verdict, a frame that is sent, or an offload field of one. The new build sees no device and no live table.
  */
-import { spawn } from 'node:child_process';
+import { type ExecFileException, execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { ClusterError } from '../errors.ts';
 import type { Build } from './build.ts';
 
@@ -68,31 +69,18 @@ interface Ended {
   readonly why: string;
 }
 
-function program(args: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: '/' });
-    let [stdout, stderr, late] = ['', '', false];
-    const kill = (): void => void child.kill('SIGKILL');
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-      if (stdout.length > MAX_OUTPUT_BYTES) kill();
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr = (stderr + text).slice(-MAX_OUTPUT_BYTES);
-    });
-    const timer = setTimeout(() => {
-      late = true;
-      kill();
-    }, timeoutMs);
-    signal.addEventListener('abort', kill);
-    child.on('error', reject);
-    child.on('close', (code, killedBy) => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', kill);
-      if (signal.aborted) return reject(signal.reason as Error);
-      const last = stderr.trim().split('\n').at(-1) ?? '';
-      const why = late ? `it did not end within ${timeoutMs / 1000} s` : killedBy ? `ended by ${killedBy}` : last;
-      resolve({ status: code ?? 128, stdout, why });
-    });
-  });
+async function program(args: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<Ended> {
+  const limits = { timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT_BYTES, signal } as const;
+  try {
+    const { stdout } = await promisify(execFile)(process.execPath, args, { ...limits, cwd: '/' });
+    return { status: 0, stdout, why: '' };
+  } catch (error) {
+    signal.throwIfAborted();
+    const { code, killed, signal: by, stdout = '', stderr = '', message } = error as ExecFileException;
+    // The code is a text if there was no process, or too much output.
+    if (typeof code === 'string') return { status: 128, stdout: '', why: message };
+    const last = stderr.trim().split('\n').at(-1) ?? '';
+    const why = killed ? `it did not end within ${timeoutMs / 1000} s` : by ? `ended by ${by}` : last;
+    return { status: code ?? 128, stdout, why };
+  }
 }

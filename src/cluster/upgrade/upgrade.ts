@@ -5,11 +5,11 @@
  * connections. The node is watched for some time after that. If anything is wrong (health.ts), this node and those before it
  * return to the former build the same way. If this process ends, however it ends, the supervisor does that (agent-build.ts).
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentBuilds } from '../../controllers/nodes/agent-build.ts';
 import { findProcess, isAlive, type ProcessMark, signalProcess, waitGone } from '../../linux/processes.ts';
+import { lastLineOf } from '../../linux/read-file.ts';
 import { ClusterError } from '../errors.ts';
 import { markOf, readClusterFile, STATE_DIR } from '../state.ts';
 import { type Build, programOf } from './build.ts';
@@ -117,16 +117,8 @@ async function replaceAgent(
     }
     await pause(plan);
   }
-  const why = notReady ?? lastLine(join(STATE_DIR, `agent-${name}.log`));
+  const why = notReady ?? lastLineOf(join(STATE_DIR, `agent-${name}.log`));
   throw new Error(`node ${name}: its agent does not become Ready: ${why}`);
-}
-
-function lastLine(path: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim().split('\n').at(-1) || 'its log is empty';
-  } catch (error) {
-    return (error as Error).message;
-  }
 }
 
 async function endProcess(mark: ProcessMark): Promise<void> {
