@@ -109,6 +109,15 @@ export class RouteSocket {
     return this.ask(SIOCGIFINDEX, name);
   }
 
+  /** Index of a device; 0 if there is none of that name. */
+  findLink(name: string): number {
+    try {
+      return this.linkIndex(name);
+    } catch {
+      return 0;
+    }
+  }
+
   /** MTU of a device, bytes. @throws SystemError if there is none of that name */
   linkMtu(name: string): number {
     return this.ask(SIOCGIFMTU, name);

@@ -2,16 +2,16 @@
  * What is in the way of an agent on a node: another service proxy, another network plugin, and rules, routes or devices of
  * others that have names or numbers of ours.
  */
-import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { OVERLAYS } from '../../../native-free-dataplane/overlay/modes.ts';
 import { ipOutput } from '../../linux/ip-command.ts';
 import { presentRules, ruleWords } from '../../linux/rules.ts';
 import { CNI_CONFIGURATION } from '../cni/installation.ts';
-import { LIST_RULESET, MAX_RULESET_BYTES } from '../underlay/firewall.ts';
+import { listRuleset } from '../underlay/firewall.ts';
 import type { HostNetworkOptions } from '../underlay/host-options.ts';
 import { isOurs } from '../underlay/host-rules.ts';
 import { savedLegacyRules } from '../underlay/legacy-firewall.ts';
+import { routesOfTable } from '../underlay/node-routes.ts';
 import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from '../underlay/rule-order.ts';
 
 /** The chains by which kube-proxy's iptables mode is recognised. kubelet makes some of the other KUBE- chains. */
@@ -33,9 +33,7 @@ const links = (): Link[] => JSON.parse(ipOutput(['-d', '-j', 'link', 'show']) ||
 
 /** Whose rules translate the addresses of services on this node; undefined if nobody's. @throws IpCommandError */
 export function otherProxy(): string | undefined {
-  const [program, args] = LIST_RULESET;
-  const { stdout } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: MAX_RULESET_BYTES });
-  return proxyOf(stdout ?? '', savedLegacyRules(), links());
+  return proxyOf(listRuleset() ?? '', savedLegacyRules(), links());
 }
 
 /**
@@ -92,18 +90,11 @@ function ruleConflicts(): string[] {
 }
 
 function routeConflicts(): string[] {
-  const all = JSON.parse(ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all']) || '[]') as {
-    dst: string;
-    dev?: string;
-    table?: string;
-  }[];
-  const isForeign = ({ table, dev }: { table?: string; dev?: string }): boolean =>
-    table === `${TO_DP0_TABLE}` && dev !== HOST_DEVICE;
-  return all
-    .filter(isForeign)
+  return routesOfTable(TO_DP0_TABLE)
+    .filter(({ dev }) => dev !== HOST_DEVICE)
     .map(
-      ({ dst, table }) =>
-        `routing table ${table} has a route to ${dst}: the agent needs tables ${TO_DP0_TABLE} and ${NODES_TABLE}`,
+      ({ dst }) =>
+        `routing table ${TO_DP0_TABLE} has a route to ${dst}: the agent needs tables ${TO_DP0_TABLE} and ${NODES_TABLE}`,
     );
 }
 

@@ -2,10 +2,9 @@
  * Everything that an agent has or changes on a node, beside what the node has now. Nothing is changed here. The items come
  * from the functions by which the agent makes them, so the plan cannot differ from what is done.
  */
-import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { addressWords, formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
+import { formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
 import { RoutingTable } from '../../linux/routing-table.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, ruleWords } from '../../linux/rules.ts';
@@ -16,13 +15,13 @@ import { gatewayOf } from '../../net/pod-network.ts';
 import { memoryNames } from '../../shm-names.ts';
 import { type CniDirectories, cniFiles } from '../cni/installation.ts';
 import type { NodeConfig } from '../config.ts';
-import { LIST_RULESET, MAX_RULESET_BYTES, readRuleset } from '../underlay/firewall.ts';
+import { listRuleset, readRuleset } from '../underlay/firewall.ts';
 import type { HostNetworkOptions } from '../underlay/host-options.ts';
-import { hostRoutingOf } from '../underlay/host-routes.ts';
 import { LOCAL_FIRST, wantedRules } from '../underlay/host-rules.ts';
 import { isOfDp0, wantedSettings } from '../underlay/host-sysctls.ts';
 import { readLegacy, savedLegacyRules } from '../underlay/legacy-firewall.ts';
 import { presentRoutes, routeArguments, wantedRoutes } from '../underlay/node-routes.ts';
+import { readHostRouting } from '../underlay/routing-follower.ts';
 import { HOST_DEVICE } from '../underlay/rule-order.ts';
 import { NFT_TABLE } from '../underlay/shortcut.ts';
 import { conflictsOn } from './conflicts.ts';
@@ -57,10 +56,10 @@ const PRESENT = 'present';
 export function planNode({ config, stateDir, cni }: PlanOptions): NodePlan {
   const host = { ...config, offloads: OffloadLevel.TUNNEL, noUnderlayShortcut: false };
   const device = deviceIndex();
-  const local = localAddresses(host, device ?? 0);
+  const local = localAddresses(host, device);
   const items: PlannedItem[] = [
-    { kind: 'device', name: HOST_DEVICE, now: device === undefined ? '' : PRESENT, withAgent: deviceWords(host) },
-    ...routeItems(host, local, device !== undefined),
+    { kind: 'device', name: HOST_DEVICE, now: device === 0 ? '' : PRESENT, withAgent: deviceWords(host) },
+    ...routeItems(host, local, device !== 0),
     ...ruleItems(host, [...local.keys()]),
     ...settingItems(host),
     ...firewallItems(host),
@@ -74,23 +73,20 @@ function deviceWords({ podCIDR, underlayMtu }: HostNetworkOptions): string {
   return `TAP, address ${gatewayOf(podCIDR)}/32, MTU ${underlayMtu}`;
 }
 
-function deviceIndex(): number | undefined {
+function deviceIndex(): number {
   const routes = new RouteSocket();
   try {
-    return routes.linkIndex(HOST_DEVICE);
-  } catch {
-    return undefined;
+    return routes.findLink(HOST_DEVICE);
   } finally {
     routes.close();
   }
 }
 
 /** Addresses of the node's devices, each with the source of the node's own sockets toward it. */
-function localAddresses({ nodeIP, underlayPrefix }: HostNetworkOptions, dp0: number): Map<string, string> {
+function localAddresses(host: HostNetworkOptions, dp0: number): Map<string, string> {
   const table = new RoutingTable();
   try {
-    const node = { address: addressWords(nodeIP)[3] as number, prefix: underlayPrefix };
-    const { addresses } = hostRoutingOf(table.routes(), table.addresses(), node, dp0, table.rules());
+    const { addresses } = readHostRouting(table, host, dp0);
     return new Map(addresses.map(({ address, source }) => [formatIpv4(address), formatIpv4(source)]));
   } finally {
     table.close();
@@ -150,8 +146,7 @@ function settingItems(host: HostNetworkOptions): PlannedItem[] {
 }
 
 function firewallItems({ nameServer }: HostNetworkOptions): PlannedItem[] {
-  const [program, args] = LIST_RULESET;
-  const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: MAX_RULESET_BYTES });
+  const rules = listRuleset();
   const { accepts } = readLegacy(savedLegacyRules(), nameServer);
   const legacy = accepts.map((words) => ({
     kind: 'iptables',
@@ -159,8 +154,8 @@ function firewallItems({ nameServer }: HostNetworkOptions): PlannedItem[] {
     now: '',
     withAgent: 'added, because the chain drops packets',
   }));
-  if (status !== 0) return legacy;
-  const ruleset = readRuleset(stdout, nameServer);
+  if (rules === undefined) return legacy;
+  const ruleset = readRuleset(rules, nameServer);
   const table = (family: string): PlannedItem => ({
     kind: 'nftables',
     name: `table ${family} ${NFT_TABLE}`,

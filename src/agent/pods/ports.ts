@@ -54,7 +54,7 @@ export function openPodDevice(device: PodDevice, workers: number, opened?: Tap):
   const name = device.device ?? DEVICE;
   const offloads = podOffloads(device.offloads);
   return withRoutes(device.netnsPath, (routes) => {
-    const known = hasLink(routes, name);
+    const known = routes.findLink(name) > 0;
     const tap = opened ?? openTap({ name, queues: workers, persist: true, offloads });
     try {
       configure(name, device, routes);
@@ -90,7 +90,7 @@ export function setPodMtu(netnsPath: string, mtu: number, device = DEVICE): void
 /** Does the namespace exist and have the device? */
 export function isDeviceThere(netnsPath: string, device: string): boolean {
   try {
-    return withRoutes(netnsPath, (routes) => hasLink(routes, device));
+    return withRoutes(netnsPath, (routes) => routes.findLink(device) > 0);
   } catch {
     return false;
   }
@@ -111,14 +111,6 @@ function withRoutes<T>(netnsPath: string, work: (routes: RouteSocket) => T): T {
       routes.close();
     }
   });
-}
-
-function hasLink(routes: RouteSocket, name: string): boolean {
-  try {
-    return routes.linkIndex(name) > 0;
-  } catch {
-    return false;
-  }
 }
 
 /**

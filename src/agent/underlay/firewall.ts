@@ -218,6 +218,13 @@ export const LIST_RULESET = ['nft', ['-j', 'list', 'ruleset']] as const;
 /** Limit of that output. kube-proxy's rules for thousands of services take tens of megabytes. */
 export const MAX_RULESET_BYTES: number = 256 << 20;
 
+/** That output; undefined without nft. */
+export function listRuleset(): string | undefined {
+  const [program, args] = LIST_RULESET;
+  const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: MAX_RULESET_BYTES });
+  return status === 0 ? stdout : undefined;
+}
+
 /** Install our own table, replacing a previous one. @returns whether that was possible */
 export function installFirewallRules(options: NotTracked): boolean {
   const rules = untrackedRules(options);
@@ -229,9 +236,8 @@ export function installFirewallRules(options: NotTracked): boolean {
 
 /** Remove our rules from all chains, and our own table. */
 export function removeFirewallRules(nameServer?: string): void {
-  const [program, args] = LIST_RULESET;
-  const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: MAX_RULESET_BYTES });
-  if (status !== 0) return;
-  const { withdrawals } = readRuleset(stdout, nameServer);
+  const ruleset = listRuleset();
+  if (ruleset === undefined) return;
+  const { withdrawals } = readRuleset(ruleset, nameServer);
   nft([...withdrawals, `table ip ${NFT_TABLE}`, `delete table ip ${NFT_TABLE}`, ''].join('\n'));
 }

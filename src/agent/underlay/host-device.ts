@@ -58,22 +58,13 @@ export class HostDevice {
     this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { mtu });
   }
 
-  /** Index of a device; 0 if it does not exist. */
-  indexOf(name: string): number {
-    try {
-      return this.routes.linkIndex(name);
-    } catch {
-      return 0;
-    }
-  }
-
   /**
    * Recreate dp0 if it was deleted.
    * @returns whether that was needed
    * @throws Error if it cannot be recreated, for example because another device has its name
    */
   ensureExists(): boolean {
-    if (this.indexOf(HOST_DEVICE) === this.index) return false;
+    if (this.routes.findLink(HOST_DEVICE) === this.index) return false;
     try {
       recreateTap(this.tap, { persist: true, offloads: this.options.offloads });
     } catch (error) {

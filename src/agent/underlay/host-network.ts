@@ -263,7 +263,7 @@ export class HostNetwork {
 
   /** Index of a device, by default dp0; 0 if it does not exist. */
   deviceIndex(name: string = HOST_DEVICE): number {
-    return this.device.indexOf(name);
+    return this.routes.findLink(name);
   }
 
   /** Current MTU of the underlay device. @throws SystemError */

@@ -58,13 +58,22 @@ export function presentRoutes(): Set<string> {
   return new Set(routes.map(({ dst, table }) => `${table ?? MAIN_TABLE} ${dst}`));
 }
 
+/** A route as `ip -N -j route` prints it: the properties that are used here. */
+interface ShownRoute {
+  readonly dst: string;
+  readonly gateway?: string;
+  readonly dev?: string;
+}
+
+/** The routes of a table. `ip` fails for a table that was never used, so all tables are listed. @throws IpCommandError */
+export function routesOfTable(number: number): ShownRoute[] {
+  const all = JSON.parse(ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all']) || '[]') as (ShownRoute & {
+    readonly table?: string;
+  })[];
+  return all.filter(({ table }) => table === `${number}`);
+}
+
 /** The routes of NODES_TABLE: network and gateway. */
 export function presentNodeRoutes(): Map<string, string> {
-  // `ip` fails for a table that was never used, so all tables are listed.
-  const all = JSON.parse(ipOutput(['-N', '-4', '-j', 'route', 'show', 'table', 'all']) || '[]') as {
-    dst: string;
-    gateway?: string;
-    table?: string;
-  }[];
-  return new Map(all.filter(({ table }) => table === `${NODES_TABLE}`).map(({ dst, gateway = '' }) => [dst, gateway]));
+  return new Map(routesOfTable(NODES_TABLE).map(({ dst, gateway = '' }) => [dst, gateway]));
 }

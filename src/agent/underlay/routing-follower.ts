@@ -9,7 +9,7 @@ import type { NodeConfig } from '../config.ts';
 import type { NodeSync } from '../node-sync.ts';
 import type { Part } from '../parts.ts';
 import type { HostNetwork } from './host-network.ts';
-import { hostRoutingOf } from './host-routes.ts';
+import { type HostRouting, hostRoutingOf } from './host-routes.ts';
 
 /** What changes of routing are applied to. */
 export interface RoutingFollowerOptions {
@@ -19,6 +19,20 @@ export interface RoutingFollowerOptions {
   /** Called after every change, once the tables are updated. */
   readonly onChange: () => void;
   readonly log: (line: string) => void;
+}
+
+/**
+ * The node's routing now.
+ * @param dp0 index of dp0; 0 if there is none
+ * @throws SystemError
+ */
+export function readHostRouting(
+  table: RoutingTable,
+  { nodeIP, underlayPrefix }: Pick<NodeConfig, 'nodeIP' | 'underlayPrefix'>,
+  dp0: number,
+): HostRouting {
+  const node = { address: addressWords(nodeIP)[3] as number, prefix: underlayPrefix };
+  return hostRoutingOf(table.routes(), table.addresses(), node, dp0, table.rules());
 }
 
 /** Follows the routing of the network namespace in which it was created. */
@@ -55,14 +69,7 @@ export class RoutingFollower implements Part {
 
   private follow(): void {
     const { host, sync, config, log } = this.options;
-    const node = { address: addressWords(config.nodeIP)[3] as number, prefix: config.underlayPrefix };
-    const routing = hostRoutingOf(
-      this.table.routes(),
-      this.table.addresses(),
-      node,
-      host.deviceIndex(),
-      this.table.rules(),
-    );
+    const routing = readHostRouting(this.table, config, host.deviceIndex());
     const leftOut = sync.setHostRoutes(routing.routes);
     if (leftOut > 0 && leftOut !== this.leftOut) {
       log(
