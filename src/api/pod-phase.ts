@@ -7,3 +7,6 @@ export const isEnded = ({ status }: Pick<Pod, 'status'>): boolean =>
 
 /** Neither ended nor terminating. */
 export const isActive = (pod: Pod): boolean => !isEnded(pod) && pod.metadata.deletionTimestamp === undefined;
+
+/** It is being deleted, and has not ended yet. */
+export const isTerminating = (pod: Pod): boolean => !isEnded(pod) && !isActive(pod);

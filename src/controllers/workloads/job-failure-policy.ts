@@ -2,7 +2,7 @@
  * What a Job's podFailurePolicy makes of a failed pod: the first rule that matches decides
  * (pkg/controller/job/pod_failure_policy.go). Pure.
  */
-import type { ContainerStatus, Pod, PodFailurePolicyRule } from '../../api/types/objects.ts';
+import type { ContainerStatus, JobSpec, Pod, PodFailurePolicyRule } from '../../api/types/objects.ts';
 
 export interface FailureVerdict {
   action: PodFailurePolicyRule['action'];
@@ -10,8 +10,8 @@ export interface FailureVerdict {
 }
 
 /** @returns undefined if no rule matches: the failure counts */
-export function judgeFailure(pod: Pod, rules: readonly PodFailurePolicyRule[]): FailureVerdict | undefined {
-  for (const [i, rule] of rules.entries()) {
+export function judgeFailure(pod: Pod, { podFailurePolicy }: JobSpec): FailureVerdict | undefined {
+  for (const [i, rule] of (podFailurePolicy?.rules ?? []).entries()) {
     const why = whyExitCode(pod, rule) ?? whyCondition(pod, rule);
     if (why !== undefined) return { action: rule.action, message: `${why} matching ${rule.action} rule at index ${i}` };
   }

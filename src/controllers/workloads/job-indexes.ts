@@ -2,7 +2,7 @@
  * Indexed Jobs: every pod has a completion index of its own (pkg/controller/job/indexed_job_utils.go). With
  * backoffLimitPerIndex each pod also has the number of pods of its index that failed before it, as annotations.
  */
-import type { Container, Job, Pod } from '../../api/types/objects.ts';
+import type { Container, Job, JobSpec, Pod } from '../../api/types/objects.ts';
 import { judgeFailure } from './job-failure-policy.ts';
 import type { PodExtras } from './pod-control.ts';
 
@@ -72,10 +72,10 @@ const failuresBefore = (pod: Pod): number => numberAt(pod, FAILURES) + numberAt(
 export const failuresAfter = (pod: Pod): number => failuresBefore(pod) + 1;
 
 /** Is there no further pod for the index of this failed pod? */
-export function endsIndex(pod: Pod, { backoffLimitPerIndex, podFailurePolicy }: Job['spec']): boolean {
-  const action = judgeFailure(pod, podFailurePolicy?.rules ?? [])?.action;
+export function endsIndex(pod: Pod, spec: JobSpec): boolean {
+  const action = judgeFailure(pod, spec)?.action;
   if (action === 'FailIndex') return true;
-  return action !== 'Ignore' && numberAt(pod, FAILURES) >= (backoffLimitPerIndex ?? Number.POSITIVE_INFINITY);
+  return action !== 'Ignore' && numberAt(pod, FAILURES) >= (spec.backoffLimitPerIndex ?? Number.POSITIVE_INFINITY);
 }
 
 /** The failed pod of each index that a next pod would replace: the one with the most failures before it. */
@@ -93,7 +93,7 @@ export function lastFailures(failed: readonly Pod[]): Map<number, Pod> {
 /** The annotations of the pod that replaces `failed` (if any) in a Job with backoffLimitPerIndex. */
 function failureCounts({ spec }: Job, failed: Pod | undefined): Record<string, string> {
   if (failed === undefined) return { [FAILURES]: '0' };
-  const ignored = judgeFailure(failed, spec.podFailurePolicy?.rules ?? [])?.action === 'Ignore';
+  const ignored = judgeFailure(failed, spec)?.action === 'Ignore';
   const ignoredBefore = numberAt(failed, IGNORED_FAILURES) + (ignored ? 1 : 0);
   return {
     [FAILURES]: String(numberAt(failed, FAILURES) + (ignored ? 0 : 1)),

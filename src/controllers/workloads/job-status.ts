@@ -1,31 +1,28 @@
 /** The status of a Job, its conditions and the Events that announce them (pkg/controller/job/job_controller.go). */
-import { isActive, isEnded } from '../../api/pod-phase.ts';
+import { isActive, isTerminating } from '../../api/pod-phase.ts';
 import { isReady } from '../../api/ready.ts';
 import { nowText } from '../../api/store/store.ts';
-import type { Condition, Job } from '../../api/types/objects.ts';
+import type { Condition, Job, Pod } from '../../api/types/objects.ts';
 import { type Cluster, conditionOf } from '../cluster.ts';
 import type { JobCounts } from './job-outcome.ts';
-import { controllerOf } from './owners.ts';
 import { withoutZeros } from './pod-control.ts';
 
 export interface JobProgress {
+  /** All that the Job has now. */
+  pods: readonly Pod[];
   counts: JobCounts;
   startedAt: string | undefined;
   /** SuccessCriteriaMet or FailureTarget. */
   outcome: Condition | undefined;
 }
 
-/** Writes the status. @returns milliseconds until the Job has to be looked at again, if that is known */
-export function writeJobStatus(cluster: Cluster, { metadata }: Job, progress: JobProgress): number | undefined {
+export function writeJobStatus(cluster: Cluster, { metadata }: Job, progress: JobProgress): void {
   const { store, registry } = cluster;
   const now = store.get('Job', metadata.namespace, metadata.name);
-  if (now === undefined) return undefined;
-  const { counts, startedAt, outcome } = progress;
-  const pods = store
-    .list('Pod', metadata.namespace)
-    .filter((pod) => controllerOf(pod, 'Job')?.uid === now.metadata.uid);
+  if (now === undefined) return;
+  const { pods, counts, startedAt, outcome } = progress;
   const active = pods.filter(isActive);
-  const terminating = pods.filter((pod) => !isEnded(pod) && !isActive(pod)).length;
+  const terminating = pods.filter(isTerminating).length;
   const ended = active.length === 0 && terminating === 0;
   const final = outcome === undefined || !ended ? undefined : finalOf(outcome);
   const conditions = nextConditions(now, outcome, final);
@@ -49,8 +46,6 @@ export function writeJobStatus(cluster: Cluster, { metadata }: Job, progress: Jo
     if (value === 'True') cluster.event(written, 'Normal', 'Suspended', 'Job suspended');
     else cluster.event(written, 'Normal', 'Resumed', 'Job resumed');
   }
-  const ttl = now.spec.ttlSecondsAfterFinished;
-  return final === undefined || ttl === undefined ? undefined : ttl * 1000 + 10;
 }
 
 const finalOf = ({ type, reason, message }: Condition): Condition => ({

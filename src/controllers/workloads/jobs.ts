@@ -5,11 +5,11 @@
  * deletes, because the Job was suspended, scaled down or has succeeded, is marked first and not counted.
  */
 import { ApiError } from '../../api/errors.ts';
-import { isActive, isEnded } from '../../api/pod-phase.ts';
+import { isActive, isEnded, isTerminating } from '../../api/pod-phase.ts';
 import { resourceOfKind } from '../../api/resources.ts';
 import type { Admission } from '../../api/store/registry.ts';
 import { nowText } from '../../api/store/store.ts';
-import type { Job, Pod } from '../../api/types/objects.ts';
+import type { Condition, Job, Pod } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
 import { keyOf, splitKey, type WorkQueue } from '../work-queue.ts';
 import { judgeFailure } from './job-failure-policy.ts';
@@ -75,7 +75,7 @@ export function startJobController(cluster: Cluster): void {
     if ((job.spec.managedBy ?? OURS) !== OURS) return;
     const own = gone.filter((pod) => controllerOf(pod, 'Job')?.uid === job.metadata.uid);
     const pods = owned.claim(cluster, job, job.spec.selector ?? {});
-    const run = new JobRun(cluster, job, { pods, lost: own, removed: before });
+    const run = new JobRun(cluster, job, { pods, now: () => owned.of(job), lost: own, removed: before });
     const nextMs = run.reconcile();
     const left = run.unreplaced();
     if (left.length > 0) unreplaced.set(key, left);
@@ -97,11 +97,17 @@ const isCounted = ({ metadata }: Pod): boolean => metadata.annotations?.[COUNTED
 const isFailure = (pod: Pod): boolean =>
   pod.status?.phase !== 'Succeeded' && pod.metadata.annotations?.[COUNTED] !== GIVEN_UP;
 
-export const isFinished = ({ status }: Job): boolean =>
-  (status?.conditions ?? []).some(({ type, status: s }) => (type === 'Complete' || type === 'Failed') && s === 'True');
+/** The condition of a Job that has ended. */
+const finalConditionOf = ({ status }: Job): Condition | undefined =>
+  status?.conditions?.find(({ type, status: s }) => (type === 'Complete' || type === 'Failed') && s === 'True');
+
+export const isFinished = (job: Job): boolean => finalConditionOf(job) !== undefined;
 
 interface JobPods {
+  /** When the run began. */
   pods: readonly Pod[];
+  /** As they are by now. */
+  now: () => readonly Pod[];
   /** Deleted from the store before they were counted. */
   lost: readonly Pod[];
   /** Deleted from the store, failed and counted. */
@@ -112,6 +118,7 @@ class JobRun {
   private readonly cluster: Cluster;
   private readonly job: Job;
   private readonly pods: readonly Pod[];
+  private readonly podsNow: () => readonly Pod[];
   private readonly lost: readonly Pod[];
   private readonly removed: readonly Pod[];
   private readonly counts: JobCounts;
@@ -119,11 +126,12 @@ class JobRun {
   private readonly onlyEnded: boolean;
   private nextMs: number | undefined;
 
-  constructor(cluster: Cluster, job: Job, { pods, lost, removed }: JobPods) {
+  constructor(cluster: Cluster, job: Job, { pods, now, lost, removed }: JobPods) {
     const { spec, status } = job;
     this.cluster = cluster;
     this.job = job;
     this.pods = pods;
+    this.podsNow = now;
     this.lost = lost;
     this.removed = removed;
     this.onlyEnded = spec.podReplacementPolicy === 'Failed' || spec.podFailurePolicy !== undefined;
@@ -150,7 +158,7 @@ class JobRun {
     if (outcome !== undefined) {
       for (const pod of active) this.end(pod, outcome.type === 'FailureTarget');
     } else if (job.spec.suspend) {
-      for (const pod of active) this.giveUp(pod);
+      for (const pod of active) this.end(pod, false);
     } else {
       try {
         this.keepParallelism(active);
@@ -160,7 +168,7 @@ class JobRun {
       }
       outcome = completionOf(job, active.length, this.counts.succeeded);
     }
-    this.lookInFor(writeJobStatus(this.cluster, job, { counts: this.counts, startedAt, outcome }));
+    writeJobStatus(this.cluster, job, { pods: this.podsNow(), counts: this.counts, startedAt, outcome });
     this.mark(counted, 'true');
     if (failure !== undefined) throw failure;
     return this.nextMs;
@@ -170,11 +178,7 @@ class JobRun {
   unreplaced(): Pod[] {
     const { completed, failedIndexes } = this.counts;
     if (completed === undefined || failedIndexes === undefined || isFinished(this.job)) return [];
-    const { namespace } = this.job.metadata;
-    const all = this.cluster.store
-      .list('Pod', namespace)
-      .filter((pod) => controllerOf(pod, 'Job')?.uid === this.job.metadata.uid);
-    const running = new Set(all.filter(isActive).map(indexOfPod));
+    const running = new Set(this.podsNow().filter(isActive).map(indexOfPod));
     return [...this.removed, ...this.lost].filter(isFailure).filter((pod) => {
       const index = indexOfPod(pod) ?? -1;
       return !running.has(index) && !completed.has(index) && !failedIndexes.has(index);
@@ -192,14 +196,10 @@ class JobRun {
 
   /** Counts pods that have ended, or count as failed, and were not counted before. @returns the pods to mark as counted */
   private count(): Pod[] {
-    const ended = this.pods.filter((pod) => (isEnded(pod) || this.hasFailed(pod)) && !isCounted(pod));
+    const counts = (pod: Pod) => isEnded(pod) || (!this.onlyEnded && isTerminating(pod));
+    const ended = this.pods.filter((pod) => counts(pod) && !isCounted(pod));
     for (const pod of [...ended, ...this.lost]) this.countOne(pod);
     return ended;
-  }
-
-  private hasFailed({ metadata, status }: Pod): boolean {
-    if (status?.phase === 'Failed') return true;
-    return !this.onlyEnded && metadata.deletionTimestamp !== undefined && status?.phase !== 'Succeeded';
   }
 
   private countOne(pod: Pod): void {
@@ -213,21 +213,16 @@ class JobRun {
   }
 
   private countFailure(pod: Pod): void {
-    const judged = judgeFailure(pod, this.job.spec.podFailurePolicy?.rules ?? []);
+    const judged = judgeFailure(pod, this.job.spec);
     if (judged?.action === 'Ignore') return;
     if (judged?.action === 'FailJob') this.counts.fatal ??= judged.message;
     this.counts.failed++;
   }
 
-  /** Ends a pod that still runs when its Job ends: if the Job failed, so has the pod. */
+  /** Deletes a pod that still runs. @param failed it counts as failed, because its Job has; else it is not counted */
   private end(pod: Pod, failed: boolean): void {
     if (failed) this.countFailure(pod);
     this.mark([pod], failed ? 'true' : GIVEN_UP);
-    deletePod(this.cluster, this.job, pod);
-  }
-
-  private giveUp(pod: Pod): void {
-    this.mark([pod], GIVEN_UP);
     deletePod(this.cluster, this.job, pod);
   }
 
@@ -247,8 +242,8 @@ class JobRun {
     const left = completions === undefined ? parallelism : completions - succeeded;
     const wanted = Math.max(0, Math.min(parallelism, left));
     const surplus = active.length - wanted;
-    if (surplus > 0) for (const pod of leastMissedFirst(active).slice(0, surplus)) this.giveUp(pod);
-    const ending = this.onlyEnded ? this.pods.filter((pod) => !isEnded(pod) && !isActive(pod)) : [];
+    if (surplus > 0) for (const pod of leastMissedFirst(active).slice(0, surplus)) this.end(pod, false);
+    const ending = this.onlyEnded ? this.pods.filter(isTerminating) : [];
     const missing = wanted - active.length - ending.length;
     if (missing <= 0) return;
     if (this.counts.completed !== undefined) {
@@ -291,9 +286,9 @@ class JobRun {
 
   /** Deletes a finished Job after ttlSecondsAfterFinished. @returns milliseconds until then, if any */
   private expire(): number | undefined {
-    const { spec, status, metadata } = this.job;
-    for (const pod of this.pods.filter(isActive)) this.giveUp(pod);
-    const last = status?.conditions?.find(({ type }) => type === 'Complete' || type === 'Failed')?.lastTransitionTime;
+    const { spec, metadata } = this.job;
+    for (const pod of this.pods.filter(isActive)) this.end(pod, false);
+    const last = finalConditionOf(this.job)?.lastTransitionTime;
     if (spec.ttlSecondsAfterFinished === undefined || last === undefined) return undefined;
     const left = Date.parse(last) + spec.ttlSecondsAfterFinished * 1000 - Date.now();
     if (left > 0) return left + 10;
@@ -301,8 +296,8 @@ class JobRun {
     return undefined;
   }
 
-  private lookInFor(ms: number | undefined): void {
-    if (ms !== undefined) this.nextMs = Math.min(this.nextMs ?? ms, ms);
+  private lookInFor(ms: number): void {
+    this.nextMs = Math.min(this.nextMs ?? ms, ms);
   }
 }
 
