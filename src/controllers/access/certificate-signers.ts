@@ -3,11 +3,12 @@
  * clients of the API, and for kubelets. Nobody is approved automatically: there is no kubelet here that asks. Requests
  * are removed when they are old (pkg/controller/certificates/cleaner).
  */
-import { randomBytes, webcrypto, X509Certificate } from 'node:crypto';
+import { webcrypto, X509Certificate } from 'node:crypto';
 import type { Extension, Name, PublicKey } from '@peculiar/x509';
+import { nowText } from '../../api/store/store.ts';
 import type { CertificateSigningRequest } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
-import { ALGORITHM, importKey, type KeyPair, loadX509 } from './certificates.ts';
+import { ALGORITHM, BACKDATE_MS, importKey, type KeyPair, loadX509, serialNumber } from './certificates.ts';
 
 type X509 = Awaited<ReturnType<typeof loadX509>>;
 
@@ -18,7 +19,6 @@ const KUBELET_SERVING_SIGNER = 'kubernetes.io/kubelet-serving';
 const HOUR_MS = 3600 * 1000;
 /** As kube-controller-manager's --cluster-signing-duration. */
 const LONGEST_MS = 365 * 24 * HOUR_MS;
-const BACKDATE_MS = 5 * 60 * 1000;
 /** A certificate shorter than this ends as late as if it were not backdated. */
 const SHORT_MS = 8 * HOUR_MS;
 const SWEEP_MS = HOUR_MS;
@@ -40,21 +40,23 @@ const SIGNERS: Readonly<Record<string, (wanted: Wanted) => string | undefined>> 
     return usages.includes('client auth') ? undefined : 'missing required usage for client certificate: client auth';
   },
   [KUBELET_CLIENT_SIGNER](wanted) {
-    const { names } = wanted;
-    const refused = (['dns', 'email', 'ip', 'url'] as const).find((type) => names[type] > 0);
-    const allowed = refused === undefined ? undefined : `${NAMED[refused]} subjectAltNames are not allowed`;
-    return wrongOrganization(wanted) ?? allowed ?? wrongNode(wanted, 'client auth');
+    const refused = refusedName(wanted, ['dns', 'email', 'ip', 'url']);
+    return wrongOrganization(wanted) ?? refused ?? wrongNode(wanted, 'client auth');
   },
   [KUBELET_SERVING_SIGNER](wanted) {
     const { names } = wanted;
     const missing = names.dns + names.ip === 0 ? 'DNS or IP subjectAltName is required' : undefined;
-    const refused = (['email', 'url'] as const).find((type) => names[type] > 0);
-    const allowed = refused === undefined ? undefined : `${NAMED[refused]} subjectAltNames are not allowed`;
-    return wrongOrganization(wanted) ?? missing ?? allowed ?? wrongNode(wanted, 'server auth');
+    const refused = refusedName(wanted, ['email', 'url']);
+    return wrongOrganization(wanted) ?? missing ?? refused ?? wrongNode(wanted, 'server auth');
   },
 };
 
 const NAMED = { dns: 'DNS', email: 'Email', ip: 'IP', url: 'URI' };
+
+function refusedName({ names }: Wanted, types: readonly (keyof Wanted['names'])[]): string | undefined {
+  const refused = types.find((type) => names[type] > 0);
+  return refused && `${NAMED[refused]} subjectAltNames are not allowed`;
+}
 
 const wrongOrganization = ({ organizations }: Wanted): string | undefined =>
   organizations.length === 1 && organizations[0] === 'system:nodes'
@@ -86,16 +88,13 @@ export function startCertificateSigners(cluster: Cluster, authority: KeyPair): (
       .then((result) => {
         const now = store.get('CertificateSigningRequest', undefined, name);
         if (now?.metadata.uid !== uid) return;
-        const failed = {
-          type: 'Failed',
-          status: 'True',
-          reason: 'SignerValidationFailure',
-          message: result.refusal ?? '',
-          lastUpdateTime: new Date().toISOString().replace(/\.\d+/, ''),
-        };
-        const conditions = [...(now.status?.conditions ?? []), ...(result.refusal === undefined ? [] : [failed])];
-        const certificate = result.certificate && Buffer.from(result.certificate).toString('base64');
-        registry.write({ ...now, status: { ...now.status, conditions, ...(certificate && { certificate }) } }, now);
+        const failed = { type: 'Failed', status: 'True', reason: 'SignerValidationFailure', lastUpdateTime: nowText() };
+        const conditions = now.status?.conditions ?? [];
+        const outcome =
+          'refusal' in result
+            ? { conditions: [...conditions, { ...failed, message: result.refusal }] }
+            : { conditions, certificate: Buffer.from(result.certificate).toString('base64') };
+        registry.write({ ...now, status: { ...now.status, ...outcome } }, now);
       })
       .catch((error: Error) => log(`certificate signing request ${name}: ${error.message}`))
       .finally(() => signing.delete(uid));
@@ -128,7 +127,7 @@ async function sign(
   { spec }: CertificateSigningRequest,
   authority: KeyPair,
   nowMs: number,
-): Promise<{ certificate?: string; refusal?: string }> {
+): Promise<{ certificate: string } | { refusal: string }> {
   const x509 = await loadX509();
   const request = new x509.Pkcs10CertificateRequest(Buffer.from(spec.request, 'base64').toString('latin1'));
   const { usages = [], expirationSeconds, signerName } = spec;
@@ -139,7 +138,7 @@ async function sign(
   const end = nowMs + lifetimeMs - (lifetimeMs < SHORT_MS ? 0 : BACKDATE_MS);
   const issuer = new x509.X509Certificate(authority.certificate);
   const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: `4${randomBytes(15).toString('hex').slice(1)}`,
+    serialNumber: serialNumber(),
     subject: request.subjectName,
     issuer: issuer.subjectName,
     notBefore: new Date(nowMs - BACKDATE_MS),

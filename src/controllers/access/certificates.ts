@@ -19,7 +19,7 @@ const LEAF_MS = 365 * DAY_MS;
 /** A leaf certificate with less time left is reissued. */
 const RENEW_MS = 30 * DAY_MS;
 /** Clients' clocks may be behind ours. */
-const BACKDATE_MS = 5 * 60 * 1000;
+export const BACKDATE_MS = 5 * 60 * 1000;
 export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
 export interface KeyPair {
@@ -123,8 +123,7 @@ async function issue(directory: string, name: string, request: Request, issuer: 
   }
   const signer = issuer === undefined ? undefined : new x509.X509Certificate(issuer.certificate);
   const certificate = await x509.X509CertificateGenerator.create({
-    // Positive and unpredictable (RFC 5280 §4.1.2.2).
-    serialNumber: `4${randomBytes(15).toString('hex').slice(1)}`,
+    serialNumber: serialNumber(),
     subject,
     issuer: signer?.subject ?? subject,
     notBefore: new Date(nowMs - BACKDATE_MS),
@@ -140,6 +139,9 @@ async function issue(directory: string, name: string, request: Request, issuer: 
   write(directory, `${name}.crt`, pair.certificate);
   return pair;
 }
+
+/** Positive and unpredictable (RFC 5280 §4.1.2.2). */
+export const serialNumber = (): string => `4${randomBytes(15).toString('hex').slice(1)}`;
 
 export function importKey(key: string): Promise<webcrypto.CryptoKey> {
   const der = Buffer.from(key.replace(/-----[^-]+-----|\s/g, ''), 'base64');
