@@ -5,9 +5,9 @@
 import { readdirSync } from 'node:fs';
 import { OVERLAYS } from '../../../native-free-dataplane/overlay/modes.ts';
 import { ipOutput } from '../../linux/ip-command.ts';
+import { listRuleset } from '../../linux/nft-ruleset.ts';
 import { presentRules, ruleWords } from '../../linux/rules.ts';
 import { CNI_CONFIGURATION } from '../cni/installation.ts';
-import { listRuleset } from '../underlay/firewall.ts';
 import type { HostNetworkOptions } from '../underlay/host-options.ts';
 import { isOurs } from '../underlay/host-rules.ts';
 import { savedLegacyRules } from '../underlay/legacy-firewall.ts';

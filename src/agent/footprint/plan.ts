@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
+import { listRuleset } from '../../linux/nft-ruleset.ts';
 import { RoutingTable } from '../../linux/routing-table.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, ruleWords } from '../../linux/rules.ts';
@@ -15,7 +16,7 @@ import { gatewayOf } from '../../net/pod-network.ts';
 import { memoryNames } from '../../shm-names.ts';
 import { type CniDirectories, cniFiles } from '../cni/installation.ts';
 import type { NodeConfig } from '../config.ts';
-import { listRuleset, readRuleset } from '../underlay/firewall.ts';
+import { readRuleset } from '../underlay/firewall.ts';
 import type { HostNetworkOptions } from '../underlay/host-options.ts';
 import { LOCAL_FIRST, wantedRules } from '../underlay/host-rules.ts';
 import { isOfDp0, wantedSettings } from '../underlay/host-sysctls.ts';

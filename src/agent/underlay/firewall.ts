@@ -6,10 +6,10 @@
  * Read before editing: linux net/ipv4/netfilter/nf_defrag_ipv4.c (untracked fragments are left alone), net/netfilter/
  * nft_ct.c (notrack); flannel pkg/trafficmngr/iptables (the accepts).
  */
-import { spawnSync } from 'node:child_process';
 import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts';
 import { PROTOCOL_ICMP } from '../../../native-free-dataplane/protocols.ts';
 import { DNS_PORT } from '../../api/cluster-options.ts';
+import { listRuleset, rulesetObjects } from '../../linux/nft-ruleset.ts';
 import type { RoutedPort } from './host-options.ts';
 import { hostPortMatches } from './host-port-matches.ts';
 import { ROUTED_WHOLE } from './host-rules.ts';
@@ -97,26 +97,6 @@ table ip ${NFT_TABLE} {
 `;
 }
 
-/** One object of `nft -j list ruleset`: the properties that are used here. */
-interface RulesetObject {
-  readonly table?: { readonly family: string; readonly name: string };
-  readonly chain?: {
-    readonly family: string;
-    readonly table: string;
-    readonly name: string;
-    readonly hook?: string;
-    readonly type?: string;
-    readonly policy?: string;
-  };
-  readonly rule?: {
-    readonly family: string;
-    readonly table: string;
-    readonly chain: string;
-    readonly handle: number;
-    readonly expr: readonly unknown[];
-  };
-}
-
 /** The state of a namespace's rule set. */
 export interface RulesetState {
   /** Families of our tables that are present. */
@@ -169,9 +149,9 @@ function neededIn(hook: string, nameServer: string | undefined): readonly Accept
  * @param nameServer address of the node's own name server, if it has one
  */
 export function readRuleset(json: string, nameServer?: string): RulesetState {
-  const objects = (JSON.parse(json) as { nftables: readonly RulesetObject[] }).nftables;
+  const objects = rulesetObjects(json);
   const ours = objects.flatMap(({ table }) => (table?.name === NFT_TABLE ? [table.family] : []));
-  const rules = objects.flatMap(({ rule }) => (rule ? [rule] : []));
+  const rules = objects.flatMap(({ rule }) => (rule ? [{ ...rule, expr: rule.expr ?? [] }] : []));
   const accepts: string[] = [];
   const withdrawals: string[] = [];
   let obstacle: string | undefined;
@@ -211,18 +191,6 @@ function withoutCounters(expr: readonly unknown[]): unknown[] {
 
 function isAccept(expr: readonly unknown[], one: Accept): boolean {
   return JSON.stringify(withoutCounters(expr)) === JSON.stringify([...one.expr, { accept: null }]);
-}
-
-/** The command whose output readRuleset reads. */
-export const LIST_RULESET = ['nft', ['-j', 'list', 'ruleset']] as const;
-/** Limit of that output. kube-proxy's rules for thousands of services take tens of megabytes. */
-export const MAX_RULESET_BYTES: number = 256 << 20;
-
-/** That output; undefined without nft. */
-export function listRuleset(): string | undefined {
-  const [program, args] = LIST_RULESET;
-  const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: MAX_RULESET_BYTES });
-  return status === 0 ? stdout : undefined;
 }
 
 /** Install our own table, replacing a previous one. @returns whether that was possible */

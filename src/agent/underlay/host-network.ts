@@ -8,6 +8,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { ipBatch } from '../../linux/ip-command.ts';
+import { LIST_RULESET, MAX_RULESET_BYTES } from '../../linux/nft-ruleset.ts';
 import { RoutingWatch } from '../../linux/routing-watch.ts';
 import { RouteSocket } from '../../linux/rtnetlink.ts';
 import { presentRules, type Rule, ruleWords } from '../../linux/rules.ts';
@@ -15,7 +16,7 @@ import type { Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { isRoutedByKernel, overlayMatches } from '../overlay/node-overlay.ts';
-import { installFirewallRules, LIST_RULESET, MAX_RULESET_BYTES, readRuleset } from './firewall.ts';
+import { installFirewallRules, readRuleset } from './firewall.ts';
 import { HostDevice } from './host-device.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import type { HostRouting } from './host-routes.ts';

@@ -5,6 +5,7 @@ import { HOST_DEVICE } from '../../agent/underlay/rule-order.ts';
 import { NFT_TABLE } from '../../agent/underlay/shortcut.ts';
 import { networkNamespaceOf } from '../../cluster/network-namespaces.ts';
 import { readClusterFile } from '../../cluster/state.ts';
+import { LIST_RULESET } from '../../linux/nft-ruleset.ts';
 import { readFirewall } from '../../observe/trace/node-firewall.ts';
 import { type LossAt, lossAtKernels, type NodeKernel } from '../../observe/trace/node-kernel.ts';
 
@@ -33,9 +34,10 @@ interface Device {
 async function readKernel(path: string, ip: string): Promise<NodeKernel> {
   const inNode = async (...command: string[]): Promise<string> =>
     (await run('nsenter', [`--net=${path}`, ...command], { maxBuffer: MAX_BYTES })).stdout;
+  const [nft, list] = LIST_RULESET;
   const [addresses, ruleset] = await Promise.all([
     inNode('ip', '-j', '-4', 'address', 'show'),
-    inNode('nft', '-j', 'list', 'ruleset').catch(() => '{}'),
+    inNode(nft, ...list).catch(() => '{"nftables":[]}'),
   ]);
   const devices = JSON.parse(addresses || '[]') as readonly Device[];
   const device = devices.find(({ addr_info }) => addr_info?.some(({ local }) => local === ip));

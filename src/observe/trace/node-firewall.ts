@@ -4,6 +4,7 @@
  * certain. Chains that the kernel's hooks do not show the packet to are not passed; see `sees`.
  */
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
+import { type RuleStatement, rulesetObjects } from '../../linux/nft-ruleset.ts';
 import { contains, parseCidr, parseIp } from '../../net/address.ts';
 
 /** A packet at a node's kernel. */
@@ -20,7 +21,7 @@ export interface KernelPacket {
 }
 
 export interface FirewallRule {
-  readonly expr: readonly Readonly<Record<string, unknown>>[];
+  readonly expr: readonly RuleStatement[];
 }
 
 export interface FirewallChain {
@@ -36,39 +37,20 @@ export interface FirewallChain {
   readonly rules: readonly FirewallRule[];
 }
 
-/** Of one object of the list: what is read here. */
-interface Listed {
-  readonly chain?: {
-    readonly family: string;
-    readonly table: string;
-    readonly name: string;
-    readonly hook?: string;
-    readonly prio?: number;
-    readonly policy?: string;
-    readonly dev?: string;
-  };
-  readonly rule?: {
-    readonly family: string;
-    readonly table: string;
-    readonly chain: string;
-    readonly expr?: FirewallRule['expr'];
-  };
-}
-
 const keyOf = (family: string, table: string, name: string): string => `${family} ${table} ${name}`;
 
 /** @param json output of `nft -j list ruleset` @param own name of the tables to leave out */
 export function readFirewall(json: string, own: string): FirewallChain[] {
-  const { nftables = [] } = JSON.parse(json) as { nftables?: readonly Listed[] };
+  const objects = rulesetObjects(json);
   const rules = new Map<string, FirewallRule[]>();
-  for (const { rule } of nftables) {
+  for (const { rule } of objects) {
     if (rule === undefined) continue;
     const key = keyOf(rule.family, rule.table, rule.chain);
     const known = rules.get(key) ?? [];
     rules.set(key, known);
     known.push({ expr: rule.expr ?? [] });
   }
-  return nftables.flatMap(({ chain }) => {
+  return objects.flatMap(({ chain }) => {
     if (chain === undefined || chain.table === own) return [];
     const { family, table, name, hook, prio = 0, policy, dev } = chain;
     return [
