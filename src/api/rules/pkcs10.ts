@@ -24,6 +24,8 @@ const SEQUENCE = 0x30;
 const SET = 0x31;
 const OBJECT_IDENTIFIER = 0x06;
 const BIT_STRING = 0x03;
+const UNIVERSAL_STRING = 0x1c;
+const BMP_STRING = 0x1e;
 /** id-at-organizationName, 2.5.4.10 (RFC 5280, appendix A.1). */
 const ORGANIZATION = '55040a';
 
@@ -92,8 +94,14 @@ function organizationsIn(subject: Element): string[] {
   for (const relative of members(subject, SEQUENCE, 0)) {
     for (const attribute of members(relative, SET, 1)) {
       const [type, value] = members(attribute, SEQUENCE, 2);
-      if (type!.content.toString('hex') === ORGANIZATION) texts.push(value!.content.toString('utf8'));
+      if (type!.content.toString('hex') === ORGANIZATION) texts.push(textOf(value!));
     }
   }
   return texts;
+}
+
+/** A DirectoryString (RFC 5280, appendix A.1). A BMPString has two bytes for each character; Go knows no UniversalString. */
+function textOf({ tag, content }: Element): string {
+  if (tag === UNIVERSAL_STRING) throw new Error('x509: unsupported string type: UniversalString');
+  return tag === BMP_STRING ? Buffer.from(content).swap16().toString('utf16le') : content.toString('utf8');
 }

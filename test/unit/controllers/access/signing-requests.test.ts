@@ -1,5 +1,5 @@
 /** CertificateSigningRequests: from the request to a certificate that the API accepts. */
-import { generateKeyPairSync, webcrypto, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, sign, webcrypto, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -205,7 +205,7 @@ test(
 );
 
 test(
-  'requests that are no requests, or ask for what nobody may have, are refused',
+  'a text that is not a request, and a request for what nobody may have, are refused',
   withCluster(async (cluster) => {
     const { pem } = await pkcs10('CN=a');
     const forged = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
@@ -236,6 +236,41 @@ test(
     }
   }, WITH_TLS),
 );
+
+test(
+  'the request that is signed is the one that was checked, whatever else its text contains',
+  withCluster(async (cluster) => {
+    const [harmless, masters] = await Promise.all([pkcs10('CN=a'), pkcs10('CN=a, O=system:masters')]);
+    // RFC 7468 has no headers; a reader that skips them takes the first block.
+    const hidden = masters.pem.replace('REQUEST-----\n', 'REQUEST-----\nProc-Type: 4\n\n');
+    await cluster.client.create(manifest('two', `${hidden}\n${harmless.pem}`) as never);
+    assert.is(await decide(cluster, 'two', 'Approved'), 200);
+    const signed = await eventually(async () => (await read(cluster, 'two')).status?.certificate);
+    assert.is(new X509Certificate(Buffer.from(signed, 'base64')).subject, 'CN=a');
+  }, WITH_TLS),
+);
+
+test('an organization is read in the encoding of its type; a type that Go does not read is refused', () => {
+  const tlv = (tag: number, ...parts: Buffer[]) => {
+    const content = Buffer.concat(parts);
+    return Buffer.concat([Buffer.from([tag, 0x82, content.length >> 8, content.length & 0xff]), content]);
+  };
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const oid = (hex: string) => tlv(0x06, Buffer.from(hex, 'hex'));
+  const organizationsOf = (tag: number, value: Buffer) => {
+    const subject = tlv(0x30, tlv(0x31, tlv(0x30, oid('55040a'), tlv(tag, value))));
+    const info = tlv(0x30, tlv(0x02, Buffer.from([0])), subject, publicKey.export({ format: 'der', type: 'spki' }));
+    const signature = tlv(0x03, Buffer.from([0]), sign('sha256', info, privateKey));
+    const der = tlv(0x30, info, tlv(0x30, oid('2a8648ce3d040302')), signature);
+    const pem = `-----BEGIN CERTIFICATE REQUEST-----\n${der.toString('base64')}\n-----END CERTIFICATE REQUEST-----`;
+    return parseCertificateRequest(pem).organizations;
+  };
+  const text = 'system:masters';
+  for (const tag of [0x0c, 0x13]) assert.equal(organizationsOf(tag, Buffer.from(text)), [text]);
+  assert.equal(organizationsOf(0x1e, Buffer.from(text, 'utf16le').swap16()), [text]);
+  const universal = Buffer.concat([...text].map((letter) => Buffer.from([0, 0, 0, letter.charCodeAt(0)])));
+  assert.throws(() => organizationsOf(0x1c, universal), /unsupported string type/);
+});
 
 test(
   'what is asked for never changes; a certificate and an approval are set once, each through its subresource',
