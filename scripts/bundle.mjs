@@ -165,7 +165,7 @@ const saveCode = () =>
     ),
   );
 
-/** The files that start programs. Directories with them hold CommonJS modules, and say so. */
+/** The files that start programs. A package.json beside them marks them, and the programs, as CommonJS modules. */
 function writeMains() {
   const directories = new Set(PROGRAMS.map(({ name }) => dirname(name)));
   for (const directory of directories) {

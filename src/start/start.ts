@@ -3,7 +3,7 @@
  * V8 compiled from it when the bundle was built (scripts/code-cache.mjs). V8 takes that code only if version and flags are
  * the same, else it compiles the source as usual.
  *
- * The file is a CommonJS module, since V8's code of an ES module can be saved by nobody but Node itself.
+ * The file is a CommonJS module, since only Node itself can save V8's code of an ES module.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -10,8 +10,9 @@ import { readVersion } from '../version.ts';
 
 export const command: Command = {
   usage: ['snapshot FILE [--node NODE]', 'snapshot FILE --capture CAPTURE [--duration TIME] [-c N] [--node NODE]'],
-  about: `Write the tables of the running nodes to a file: configuration, Services, policies, connections. The workers of a node pause
-for some milliseconds while they are copied. The file has also the API’s objects that the tables follow from. With --capture, all frames from that moment on are recorded as pcapng, until Ctrl-C:
+  about: `Write the tables of the running nodes to a file: configuration, Services, policies, connections; and the API’s objects from which
+they were made. The workers of a node pause for some milliseconds while its tables are copied. With --capture, all frames from
+that moment on are recorded as pcapng, until Ctrl-C:
 \`dataplane replay FILE CAPTURE\` does the same with them again, on any machine.`,
   options: {
     capture: { value: 'CAPTURE', help: 'record frames from the moment of the snapshot on' },

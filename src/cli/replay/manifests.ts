@@ -35,7 +35,7 @@ export function withManifests(
     if (one.kind === 'Pod' && !known.has(identityOf(one))) {
       throw usageError(
         `${path}: ${objectText(one)} is not in the snapshot`,
-        'a recording can have the pods only that it was made with',
+        'a recording contains only the pods that it was made with',
       );
     }
   }

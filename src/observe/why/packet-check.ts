@@ -14,7 +14,7 @@ export function packetCheck({ traces, to, notes }: Walk): Check {
     const nodes = [...new Set(traces.map(({ node }) => node))].join(', ');
     return pass('packet', `it passes the tables of ${nodes || 'no node'} and reaches ${to?.name ?? 'the kernel'}`);
   }
-  const sentence = VERDICTS[verdictNamed(last.verdict) ?? 0]?.sentence.replace(/\.$/, '') ?? '';
+  const sentence = VERDICTS[verdictNamed(last.verdict)]?.sentence.replace(/\.$/, '') ?? '';
   const differs = last.wouldDiffer[0]?.replace(/\.$/, '');
   return fail('packet', `node ${last.node} ends it as ${last.verdict} (${sentence})${differs ? `: ${differs}` : ''}`);
 }
