@@ -11,6 +11,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { ApiError, badRequest, internalError } from '../../api/errors.ts';
+import { drained } from '../../net/drained.ts';
 import { execCommand } from '../../runtime/container/exec.ts';
 import { hasLog, type LogOptions, readLog } from '../../runtime/container/log-reader.ts';
 import { podDirectory } from '../../runtime/container/logs.ts';
@@ -203,18 +204,6 @@ function logOptions(query: URLSearchParams): LogOptions {
           ? Date.parse(sinceTime)
           : undefined,
   };
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off('drain', done);
-      response.off('close', done);
-      resolve();
-    };
-    response.on('drain', done);
-    response.on('close', done);
-  });
 }
 
 /** Any error as an API error, which the API server passes on unchanged. */

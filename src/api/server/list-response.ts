@@ -1,5 +1,6 @@
 /** Writes a list. */
 import type { ServerResponse } from 'node:http';
+import { drained } from '../../net/drained.ts';
 import type { KubeObject } from '../types/objects.ts';
 import { replyText } from './call.ts';
 import type { ListMeta, Renderer, TextList } from './render.ts';
@@ -41,21 +42,7 @@ async function writeText(
       .map(item)
       .join();
     const flowing = response.write((i === 0 ? '' : ',') + piece);
-    await new Promise<void>((resolve) => {
-      if (flowing) setImmediate(resolve);
-      else onceWritable(response, resolve);
-    });
+    await (flowing ? new Promise(setImmediate) : drained(response));
   }
   response.end(tail);
-}
-
-/** Calls `done` when the response accepts more data, or is closed. */
-function onceWritable(response: ServerResponse, done: () => void): void {
-  const either = () => {
-    response.off('drain', either);
-    response.off('close', either);
-    done();
-  };
-  response.on('drain', either);
-  response.on('close', either);
 }
