@@ -4,10 +4,9 @@
  * one place differ in the identifier and the question only: the rest is written once, by the same code as every response,
  * and kept as bytes. Anything but a plain question of one name takes the ordinary way.
  */
-import { type Query, readQuery, udpRoom, writeResponse } from './message.ts';
+import { HEADER_BYTES, PLAIN_UDP_BYTES, readQuery, udpRoom, writeResponse } from './message.ts';
 import type { Resolver } from './resolver.ts';
 
-const HEADER_BYTES = 12;
 const MAX_LABEL_BYTES = 63;
 /** A root name, type, class, TTL and the length of no data. */
 const OPT_BYTES = 11;
@@ -15,9 +14,8 @@ const TYPE_OPT = 41;
 const CLASS_IN = 1;
 /** IXFR, AXFR, MAILB, MAILA and ANY have rules of their own. */
 const FIRST_QUERY_TYPE = 251;
+/** In the third byte of the header. */
 const RECURSION_DESIRED = 0x01;
-/** What every client accepts over UDP. */
-const PLAIN_UDP_BYTES = 512;
 
 interface Question {
   /** In lower case. */
@@ -66,7 +64,7 @@ export class Denials {
   private makeTemplate(message: Buffer, end: number): Template | undefined {
     const query = readQuery(message);
     if (query === undefined || 'rcode' in query) return undefined;
-    const answer = this.resolver.resolve(query as Query);
+    const answer = this.resolver.resolve(query);
     if (answer instanceof Promise) return undefined;
     const whole = writeResponse(query, answer, udpRoom(query));
     return { header: whole.subarray(2, HEADER_BYTES), records: whole.subarray(end) };

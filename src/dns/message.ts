@@ -18,9 +18,9 @@ export const Rcode = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP:
 export type Rcode = (typeof Rcode)[keyof typeof Rcode];
 
 /** Bytes of the header. */
-const HEADER_BYTES = 12;
+export const HEADER_BYTES = 12;
 /** Longest response over UDP to a client without EDNS (RFC 1035 §2.3.4). */
-const PLAIN_UDP_BYTES = 512;
+export const PLAIN_UDP_BYTES = 512;
 /**
  * Longest response that we send over UDP, and the size we announce: it is not fragmented on any path (DNS flag day
  * 2020).
