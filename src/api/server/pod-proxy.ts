@@ -41,11 +41,11 @@ export class PodProxy {
   serve(request: IncomingMessage, response: ServerResponse): boolean {
     const found = this.find(request);
     if (found === undefined) return false;
-    if (found.kind === 'stream') throw badRequest('Upgrade request required');
-    if (found.kind === 'empty') {
+    if (found === 'empty log') {
       response.writeHead(200, { 'content-type': 'text/plain' }).end();
       return true;
     }
+    if (found.kind === 'stream') throw badRequest('Upgrade request required');
     const { socketPath, path, through } = found;
     const headers = handedOn(request);
     const outgoing = httpRequest({
@@ -77,7 +77,7 @@ export class PodProxy {
   /** Takes over a connection that is upgraded. @throws ApiError if the path is none of these or cannot be upgraded */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
     const found = this.find(request);
-    if (found === undefined || found.kind === 'empty') return false;
+    if (found === undefined || found === 'empty log') return false;
     const { socketPath, through } = found;
     if (through === undefined) this.join(request, socket, head, found.path, connect(socketPath));
     else {
@@ -115,7 +115,7 @@ export class PodProxy {
   }
 
   /** The target of a request; undefined if the path is none of these. */
-  private find(request: IncomingMessage): Found | undefined {
+  private find(request: IncomingMessage): Found | EmptyLog | undefined {
     const url = request.url ?? '/';
     const mark = url.indexOf('?');
     const path = mark < 0 ? url : url.slice(0, mark);
@@ -132,15 +132,14 @@ export class PodProxy {
     return { kind: 'plain', socketPath: this.socketOf(node), path: target.path, what, through: address };
   }
 
-  private podAction(subresource: string, namespace: string, name: string, query: URLSearchParams): Found {
+  private podAction(subresource: string, namespace: string, name: string, query: URLSearchParams): Found | EmptyLog {
     const pod = this.store.get('Pod', namespace, name);
     if (pod === undefined) throw notFound(PODS as Resource, name);
     const node = pod.spec.nodeName;
     const path = [ACTIONS[subresource]!, namespace, name];
     if (subresource !== 'portforward') path.push(containerOf(pod, query.get('container') ?? ''));
     if (subresource === 'log') checkLogOptions(query);
-    if (!node && subresource === 'log')
-      return { kind: 'empty', socketPath: '', path: '', what: '', through: undefined };
+    if (!node && subresource === 'log') return 'empty log';
     if (!node) throw badRequest(`pod ${name} does not have a host assigned`);
     const text = query.toString();
     return {
@@ -161,9 +160,11 @@ export class PodProxy {
 
 type Connected = (error: Error | null, socket: Duplex) => void;
 
+/** The log of a pod that has no node yet. */
+type EmptyLog = 'empty log';
+
 interface Found {
-  /** `empty`: the log of a pod that has no node yet. */
-  kind: 'plain' | 'stream' | 'empty';
+  kind: 'plain' | 'stream';
   socketPath: string;
   /** Including the query. */
   path: string;
