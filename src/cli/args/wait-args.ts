@@ -14,7 +14,7 @@ export function waitSeconds(args: Args): number | undefined {
   const timeout = args.value('timeout', seconds);
   if (wait !== undefined && timeout !== undefined && wait !== timeout) {
     throw usageError(
-      `--wait=${args.text('wait')} and --timeout ${args.text('timeout')} say different things`,
+      `--wait=${args.text('wait')} and --timeout ${args.text('timeout')} contradict each other`,
       'give one',
     );
   }
