@@ -5,6 +5,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { FieldError } from '../errors.ts';
 import { define, isObject, type Json, type JsonObject } from '../patches/json.ts';
+import { tooMany } from '../rules/field-errors.ts';
 
 /** A JSONSchemaProps of a CustomResourceDefinition. */
 export interface StructuralSchema {
@@ -162,7 +163,7 @@ function fieldError({ keyword, instancePath, params, data, message = '' }: Error
     case 'maxLength':
       return { path, message: `Too long: may not be more than ${params.limit} bytes` };
     case 'maxItems':
-      return { path, message: `Too many: ${(data as unknown[]).length}: must have at most ${params.limit} items` };
+      return tooMany(path, (data as unknown[]).length, params.limit as number);
     default:
       return invalid(message);
   }

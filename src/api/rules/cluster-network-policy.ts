@@ -11,7 +11,7 @@ import type {
   ClusterPolicyRule,
   DestinationPort,
 } from '../types/cluster-network-policy.ts';
-import { invalid, NOT_A_CIDR, required } from './field-errors.ts';
+import { invalid, NOT_A_CIDR, required, tooMany } from './field-errors.ts';
 
 const MAX_PRIORITY = 1000;
 /** Rules of a direction, peers and protocols of a rule, networks and names of a peer. */
@@ -50,9 +50,7 @@ function checkOneOf(value: object, path: string, names: readonly string[], error
 function checkCount(list: readonly unknown[] | undefined, path: string, least: 0 | 1, errors: FieldError[]): void {
   if (list === undefined) return;
   if (list.length < least) errors.push(required(path, 'must have at least one item'));
-  if (list.length > MAX_ITEMS) {
-    errors.push({ path, message: `Too many: ${list.length}: must have at most ${MAX_ITEMS} items` });
-  }
+  if (list.length > MAX_ITEMS) errors.push(tooMany(path, list.length, MAX_ITEMS));
 }
 
 function checkRules(

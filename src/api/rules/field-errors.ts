@@ -39,3 +39,8 @@ export const notSupported = (path: string, value: unknown, supported: readonly s
   message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${supported.map((each) => `"${each}"`).join(', ')}`,
   reason: 'FieldValueNotSupported',
 });
+
+export const tooMany = (path: string, count: number, most: number): FieldError => ({
+  path,
+  message: `Too many: ${count}: must have at most ${most} items`,
+});

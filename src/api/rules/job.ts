@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { FieldError } from '../errors.ts';
 import type { Job, JobSpec, PodTemplate, SuccessPolicyRule } from '../types/objects.ts';
-import { IMMUTABLE, invalid, notSupported, required } from './field-errors.ts';
+import { IMMUTABLE, invalid, notSupported, required, tooMany } from './field-errors.ts';
 
 const MOST_INDEXES = 100_000;
 const MOST_RULES = 20;
@@ -92,9 +92,7 @@ function checkSuccessPolicy({ successPolicy, completionMode, completions = 0 }: 
   if (rules.length === 0) {
     return [required(`${path}.rules`, 'at least one rules must be specified when the successPolicy is specified')];
   }
-  if (rules.length > MOST_RULES) {
-    return [{ path: `${path}.rules`, message: `Too many: ${rules.length}: must have at most ${MOST_RULES} items` }];
-  }
+  if (rules.length > MOST_RULES) return [tooMany(`${path}.rules`, rules.length, MOST_RULES)];
   return rules.flatMap((rule, i) => checkSuccessRule(rule, completions, `${path}.rules[${i}]`));
 }
 
