@@ -42,7 +42,7 @@ const CASES: Readonly<Record<string, Pod>> = {
 };
 
 for (const [name, pod] of Object.entries(CASES)) {
-  test(`${name}: its part says the same to policies`, () => {
+  test(`${name}: policies read the same from its part`, () => {
     const part = policyPartOf(pod);
     assert.equal(addressedPod(part), addressedPod(pod));
     assert.is(policyAddressOf(part), policyAddressOf(pod));

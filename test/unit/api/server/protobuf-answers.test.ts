@@ -116,7 +116,7 @@ const create = async (cluster: TestCluster) => {
 const get = (cluster: TestCluster, path: string, accept = PROTOBUF) =>
   request(cluster.socketPath, 'GET', path, undefined, undefined, accept);
 
-/** Without what protobuf cannot tell from nothing: empty lists, maps and texts. */
+/** Without what protobuf does not distinguish from an absent field: `false` and empty lists. */
 function withoutEmpty(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutEmpty);
   if (typeof value !== 'object' || value === null) return value;
