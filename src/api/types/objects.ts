@@ -246,6 +246,8 @@ export const WellKnown = {
   POLICY_AUDIT: 'dataplane.dev/policy-audit',
   /** Pod annotation: the address that IPAM allocated to the pod. */
   POD_IP: 'dataplane.dev/pod-ip',
+  /** The annotation in which kubectl and `dataplane apply` keep the whole manifest. */
+  LAST_APPLIED: 'kubectl.kubernetes.io/last-applied-configuration',
   SERVICE_NAME: 'kubernetes.io/service-name',
   /** Label of a namespace: its name. */
   NAMESPACE_NAME: 'kubernetes.io/metadata.name',

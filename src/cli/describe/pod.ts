@@ -1,12 +1,13 @@
 /** A pod in full, in kubectl's layout (k8s.io/kubectl/pkg/describe, describePod). */
-import type {
-  Container,
-  ContainerState,
-  ContainerStatus,
-  Handler,
-  Pod,
-  Probe,
-  Volume,
+import {
+  type Container,
+  type ContainerState,
+  type ContainerStatus,
+  type Handler,
+  type Pod,
+  type Probe,
+  type Volume,
+  WellKnown,
 } from '../../api/types/objects.ts';
 import { type Block, block, type Line } from '../output/text.ts';
 
@@ -21,7 +22,7 @@ export const printTime = (time: string | undefined): string =>
 
 export const labelLines = (labels: Record<string, string> | undefined) => pairs(labels, '=');
 export const annotationLines = (annotations: Record<string, string> | undefined) => {
-  const { 'kubectl.kubernetes.io/last-applied-configuration': _, ...shown } = annotations ?? {};
+  const { [WellKnown.LAST_APPLIED]: _, ...shown } = annotations ?? {};
   return pairs(shown, ': ');
 };
 

@@ -2,8 +2,7 @@
 import { stringify } from 'yaml';
 import type { ApiClient } from '../../api/client/client.ts';
 import { resourceOfKind } from '../../api/resources.ts';
-import type { Kind, KubeObject } from '../../api/types/objects.ts';
-import { LAST_APPLIED } from '../../cluster/manifests/apply-object.ts';
+import { type Kind, type KubeObject, WellKnown } from '../../api/types/objects.ts';
 import { parseManifests } from '../../cluster/manifests/manifests.ts';
 import { gatewayOf } from '../../net/pod-network.ts';
 import { WHAT_IF_KINDS } from '../../ui/applied-objects.ts';
@@ -103,7 +102,9 @@ async function manifest(client: ApiClient, request: unknown): Promise<{ text: st
   const metadata = Object.fromEntries(
     Object.entries(object.metadata).filter(([field]) => !SERVER_FIELDS.includes(field)),
   );
-  const annotations = Object.entries(object.metadata.annotations ?? {}).filter(([key]) => key !== LAST_APPLIED);
+  const annotations = Object.entries(object.metadata.annotations ?? {}).filter(
+    ([key]) => key !== WellKnown.LAST_APPLIED,
+  );
   return {
     text: stringify({
       ...object,

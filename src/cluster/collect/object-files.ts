@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import type { ApiClient } from '../../api/client/client.ts';
 import { isReady } from '../../api/ready.ts';
 import { RESOURCES } from '../../api/resources.ts';
-import type { KubeObject, Pod } from '../../api/types/objects.ts';
+import { type KubeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 import { logPath } from '../../runtime/container/logs.ts';
 import type { Item } from './item.ts';
 import { endOf } from './machine-files.ts';
@@ -64,7 +64,7 @@ function isWell(pod: Pod): boolean {
 function shown(object: KubeObject): unknown {
   const { managedFields: _, ...metadata } = object.metadata as KubeObject['metadata'] & { managedFields?: unknown };
   if (object.kind !== 'Secret') return { ...object, metadata };
-  const { 'kubectl.kubernetes.io/last-applied-configuration': __, ...annotations } = metadata.annotations ?? {};
+  const { [WellKnown.LAST_APPLIED]: __, ...annotations } = metadata.annotations ?? {};
   const data = (object as { data?: Record<string, string> }).data ?? {};
   const sizes = Object.fromEntries(
     Object.entries(data).map(([key, value]) => [key, `(${Buffer.byteLength(value, 'base64')} bytes)`]),

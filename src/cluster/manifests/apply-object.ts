@@ -7,9 +7,9 @@ import { ApiError } from '../../api/errors.ts';
 import { fieldOf, mergeKeyOf } from '../../api/patches/strategic.ts';
 import { type PublishedField, typeNameOf } from '../../api/published/types.ts';
 import { resourceOfKind } from '../../api/resources.ts';
-import type { Kind, KubeObject, Manifest } from '../../api/types/objects.ts';
+import { type Kind, type KubeObject, type Manifest, WellKnown } from '../../api/types/objects.ts';
 
-export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+const { LAST_APPLIED } = WellKnown;
 
 export type Outcome = 'created' | 'configured' | 'unchanged';
 

@@ -4,7 +4,7 @@
  * `undo` read the annotations that are written here.
  */
 import { resourceOfKind } from '../../api/resources.ts';
-import type { Deployment, ReplicaSet } from '../../api/types/objects.ts';
+import { type Deployment, type ReplicaSet, WellKnown } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
 import { presentOf, replicasOf } from './deployment-scale.ts';
 import { ownedBy } from './owners.ts';
@@ -18,7 +18,7 @@ const DESIRED = 'deployment.kubernetes.io/desired-replicas';
 const MAX = 'deployment.kubernetes.io/max-replicas';
 /** Annotations of the Deployment that are not copied to its ReplicaSets. */
 const NOT_COPIED = new Set([
-  'kubectl.kubernetes.io/last-applied-configuration',
+  WellKnown.LAST_APPLIED,
   REVISION,
   HISTORY,
   DESIRED,

@@ -5,7 +5,15 @@
 import type { ApiClient } from '../../api/client/client.ts';
 import type { ClusterNetworkPolicy } from '../../api/types/cluster-network-policy.ts';
 import type { NetworkPolicy } from '../../api/types/network-policy.ts';
-import type { Container, EndpointSlice, KubeObject, NodeObject, Pod, Service } from '../../api/types/objects.ts';
+import {
+  type Container,
+  type EndpointSlice,
+  type KubeObject,
+  type NodeObject,
+  type Pod,
+  type Service,
+  WellKnown,
+} from '../../api/types/objects.ts';
 
 export interface SnapshotObjects {
   readonly nodes: readonly NodeObject[];
@@ -46,11 +54,9 @@ export async function readSnapshotObjects(client: ApiClient, dnsByAgents: boolea
 
 const KEPT_METADATA = ['name', 'namespace', 'uid', 'labels', 'creationTimestamp', 'deletionTimestamp'] as const;
 
-/** The annotation in which kubectl keeps the whole manifest. */
-const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
-
 /** Of the annotations those of Kubernetes and our own: anything may be in others. */
-const isKept = (key: string): boolean => /(^|\.)(kubernetes\.io|dataplane\.dev)\//.test(key) && key !== LAST_APPLIED;
+const isKept = (key: string): boolean =>
+  /(^|\.)(kubernetes\.io|dataplane\.dev)\//.test(key) && key !== WellKnown.LAST_APPLIED;
 
 function plain(metadata: KubeObject['metadata']): KubeObject['metadata'] {
   const kept = Object.fromEntries(

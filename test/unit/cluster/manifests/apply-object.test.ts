@@ -1,7 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { strategicMergePatch } from '../../../../src/api/patches/strategic.ts';
-import { LAST_APPLIED, threeWayPatch, withLastApplied } from '../../../../src/cluster/manifests/apply-object.ts';
+import { WellKnown } from '../../../../src/api/types/objects.ts';
+import { threeWayPatch, withLastApplied } from '../../../../src/cluster/manifests/apply-object.ts';
 
 const test = suite('three-way apply');
 
@@ -74,7 +75,7 @@ test('the annotation contains the manifest, without the annotation itself', () =
   const once = withLastApplied(pod({ containers: [] }));
   const twice = withLastApplied(once);
   assert.equal(twice, once);
-  const text = once.metadata.annotations![LAST_APPLIED]!;
+  const text = once.metadata.annotations![WellKnown.LAST_APPLIED]!;
   assert.equal(JSON.parse(text), pod({ containers: [] }, { annotations: {} }));
 });
 
