@@ -1,7 +1,6 @@
 /** `dataplane why`: every check between two ends, in order, and one sentence that names the cause. */
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 import { internalIpOf } from '../../api/node-identity.ts';
-import type { NetworkPolicy } from '../../api/types/network-policy.ts';
 import type { EndpointSlice, Pod, Service, ServicePort } from '../../api/types/objects.ts';
 import type { Place } from '../../cluster/network-namespaces.ts';
 import type { PolicyObjects } from '../../observe/policy/explain.ts';
@@ -76,22 +75,11 @@ function readTarget(text: string, port: string | undefined): Target {
 
 function readObjects(): Promise<Objects> {
   return withClient(async (client) => {
-    const [pods, services, nodes, slices, policies, clusterPolicies, namespaces] = await Promise.all([
-      client.list('Pod'),
-      client.list('Service'),
-      client.list('Node'),
-      client.list('EndpointSlice'),
-      client.list('NetworkPolicy'),
-      client.list('ClusterNetworkPolicy'),
-      client.list('Namespace'),
-    ]);
+    const { listClusterObjects } = await import('../../api/client/cluster-objects.ts');
+    const objects = await listClusterObjects(client);
     return {
-      pods: pods.items,
-      services: services.items,
-      nodes: nodes.items,
-      slices: slices.items,
-      policies: [...policies.items, ...clusterPolicies.items] as unknown as NetworkPolicy[],
-      namespaces: new Map(namespaces.items.map(({ metadata }) => [metadata.name, metadata.labels ?? {}])),
+      ...objects,
+      namespaces: new Map(objects.namespaces.map(({ metadata }) => [metadata.name, metadata.labels ?? {}])),
     };
   });
 }

@@ -3,47 +3,24 @@
  * that, such as environments and commands of containers.
  */
 import type { ApiClient } from '../../api/client/client.ts';
-import type { ClusterNetworkPolicy } from '../../api/types/cluster-network-policy.ts';
-import type { NetworkPolicy } from '../../api/types/network-policy.ts';
-import {
-  type Container,
-  type EndpointSlice,
-  type KubeObject,
-  type NodeObject,
-  type Pod,
-  type Service,
-  WellKnown,
-} from '../../api/types/objects.ts';
+import { type ListedObjects, listClusterObjects } from '../../api/client/cluster-objects.ts';
+import { type Container, type KubeObject, type NodeObject, type Pod, WellKnown } from '../../api/types/objects.ts';
 
-export interface SnapshotObjects {
-  readonly nodes: readonly NodeObject[];
-  readonly pods: readonly Pod[];
-  readonly services: readonly Service[];
-  readonly slices: readonly EndpointSlice[];
-  readonly policies: readonly (NetworkPolicy | ClusterNetworkPolicy)[];
-  readonly namespaces: readonly KubeObject[];
+export interface SnapshotObjects extends ListedObjects {
   /** Agents answer DNS queries: policies know that port. */
   readonly dnsByAgents: boolean;
 }
 
 /** @throws ApiError and others if the API does not respond */
 export async function readSnapshotObjects(client: ApiClient, dnsByAgents: boolean): Promise<SnapshotObjects> {
-  const [nodes, pods, services, slices, policies, clusterPolicies, namespaces] = await Promise.all([
-    client.list('Node'),
-    client.list('Pod'),
-    client.list('Service'),
-    client.list('EndpointSlice'),
-    client.list('NetworkPolicy'),
-    client.list('ClusterNetworkPolicy'),
-    client.list('Namespace'),
-  ]);
+  const { nodes, pods, services, slices, policies, namespaces } = await listClusterObjects(client);
   return {
-    nodes: nodes.items.map(keptOfNode),
-    pods: pods.items.map(keptOfPod),
-    services: services.items.map(withPlainMetadata),
-    slices: slices.items.map(withPlainMetadata),
-    policies: [...policies.items, ...clusterPolicies.items].map(withPlainMetadata) as unknown as NetworkPolicy[],
-    namespaces: namespaces.items.map(({ apiVersion, kind, metadata }) => ({
+    nodes: nodes.map(keptOfNode),
+    pods: pods.map(keptOfPod),
+    services: services.map(withPlainMetadata),
+    slices: slices.map(withPlainMetadata),
+    policies: policies.map((policy) => withPlainMetadata(policy as KubeObject)) as SnapshotObjects['policies'],
+    namespaces: namespaces.map(({ apiVersion, kind, metadata }) => ({
       apiVersion,
       kind,
       metadata: plain(metadata),
