@@ -1,6 +1,7 @@
 /** Names of addresses: those of the API's objects, or else the addresses themselves. */
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { isEnded } from '../../api/pod-phase.ts';
+import { matchesLabels } from '../../api/selectors.ts';
 import type { NodeObject, Pod, Service, ServicePort } from '../../api/types/objects.ts';
 
 /** The names that descriptions of steps contain. */
@@ -74,12 +75,12 @@ export class Names implements StepNames {
 
   /** Pods that a Service selects, ready or not. */
   selected({ metadata, spec }: Service): readonly Pod[] {
-    const selector = Object.entries(spec.selector ?? {});
-    if (selector.length === 0) return [];
+    const { selector = {} } = spec;
+    if (Object.keys(selector).length === 0) return [];
     return this.objects.pods.filter(
       (pod) =>
         (pod.metadata.namespace ?? 'default') === (metadata.namespace ?? 'default') &&
-        selector.every(([name, value]) => pod.metadata.labels?.[name] === value),
+        matchesLabels(selector, pod.metadata.labels),
     );
   }
 }
