@@ -45,7 +45,7 @@ async function run(args: Args): Promise<void> {
     import('./capture.ts'),
   ]);
   const objects = await readObjects();
-  const { nodes, capture } = await takeSnapshots(node, path !== undefined);
+  const { nodes, capture } = await takeSnapshots(node, path !== undefined, objects);
   try {
     const bytes = encodeSnapshot({ version: readVersion(), nodes, ...(objects && { objects }) });
     try {

@@ -7,6 +7,7 @@ import { openShared } from '../../linux/shm.ts';
 import { readSnapshotObjects, type SnapshotObjects } from '../../observe/replay/objects.ts';
 import type { NodeSnapshot } from '../../observe/replay/snapshot-file.ts';
 import { SnapshotFailed, takeSnapshot } from '../../observe/replay/take-snapshot.ts';
+import { Names } from '../../observe/trace/names.ts';
 import { memoryName } from '../../shm-names.ts';
 import { attachControl, ControlWord, controlAt, ThreadState } from '../../worker/control.ts';
 import { failed } from '../errors.ts';
@@ -40,8 +41,17 @@ export async function readObjects(): Promise<SnapshotObjects | undefined> {
   }
 }
 
-/** @param node only this one @param isRecorded begin a recording with the snapshots @throws CliError */
-export async function takeSnapshots(node: string | undefined, isRecorded: boolean): Promise<Taken> {
+/**
+ * @param node only this one
+ * @param isRecorded begin a recording with the snapshots
+ * @param objects what readObjects returned: ports have their names from them
+ * @throws CliError
+ */
+export async function takeSnapshots(
+  node: string | undefined,
+  isRecorded: boolean,
+  objects: SnapshotObjects | undefined,
+): Promise<Taken> {
   if (!isRecorded) {
     const nothing = (): void => {};
     return { nodes: captureNodes(node).map((name) => snapshotOf(name, nothing, nothing)), capture: undefined };
@@ -57,7 +67,8 @@ export async function takeSnapshots(node: string | undefined, isRecorded: boolea
       taken.push(snapshotOf(name, begin, abandon));
     },
   };
-  return { capture: new Capture(request, await readNames()), nodes: taken };
+  const names = objects === undefined ? await readNames() : new Names(objects);
+  return { capture: new Capture(request, names), nodes: taken };
 }
 
 function snapshotOf(node: string, begin: () => void, abandon: () => void): NodeSnapshot {
