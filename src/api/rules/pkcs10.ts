@@ -67,6 +67,10 @@ function members(element: Element | undefined, tag: number, least: number): Elem
   return inner;
 }
 
+/** What a CertificateSigningRequest asks for: PEM in base64. @throws Error as below */
+export const decodeCertificateRequest = (request: string): CertificateRequest =>
+  parseCertificateRequest(Buffer.from(request, 'base64').toString('latin1'));
+
 /** @throws Error with a reason if the text is no request, or its signature is not that of its public key */
 export function parseCertificateRequest(pem: string): CertificateRequest {
   const block = /-----BEGIN ([^-\n]+)-----\s*([A-Za-z0-9+/=\s]*?)-----END \1-----/.exec(pem);

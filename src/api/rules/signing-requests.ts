@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { FieldError } from '../errors.ts';
 import type { CertificateSigningRequest, SigningCondition, WrittenPart } from '../types/objects.ts';
 import { duplicate, forbidden, invalid, notSupported, required } from './field-errors.ts';
-import { parseCertificateRequest } from './pkcs10.ts';
+import { decodeCertificateRequest } from './pkcs10.ts';
 
 const LEGACY_SIGNER = 'kubernetes.io/legacy-unknown';
 const MIN_SECONDS = 600;
@@ -17,7 +17,7 @@ export function checkSigningRequest({ spec, status }: CertificateSigningRequest)
   const { request, usages = [], signerName, expirationSeconds } = spec;
   const errors: FieldError[] = [];
   try {
-    parseCertificateRequest(Buffer.from(request, 'base64').toString('latin1'));
+    decodeCertificateRequest(request);
   } catch (error) {
     errors.push(invalid('spec.request', request, (error as Error).message));
   }

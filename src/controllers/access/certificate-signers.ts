@@ -5,7 +5,7 @@
  */
 import { webcrypto, X509Certificate } from 'node:crypto';
 import type { Extension, Name, PublicKey } from '@peculiar/x509';
-import { parseCertificateRequest } from '../../api/rules/pkcs10.ts';
+import { decodeCertificateRequest } from '../../api/rules/pkcs10.ts';
 import { nowText } from '../../api/store/store.ts';
 import type { CertificateSigningRequest } from '../../api/types/objects.ts';
 import type { Cluster } from '../cluster.ts';
@@ -131,7 +131,7 @@ async function sign(
 ): Promise<{ certificate: string } | { refusal: string }> {
   const x509 = await loadX509();
   // From the bytes that the admission has checked: another reader of PEM may choose another block of the text.
-  const { der } = parseCertificateRequest(Buffer.from(spec.request, 'base64').toString('latin1'));
+  const { der } = decodeCertificateRequest(spec.request);
   const request = new x509.Pkcs10CertificateRequest(der);
   const { usages = [], expirationSeconds, signerName } = spec;
   const alternatives = request.extensions.find((e) => e instanceof x509.SubjectAlternativeNameExtension);

@@ -6,7 +6,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { forbidden } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
-import { parseCertificateRequest } from '../../api/rules/pkcs10.ts';
+import { decodeCertificateRequest } from '../../api/rules/pkcs10.ts';
 import type { Admission, WriteRequest } from '../../api/store/registry.ts';
 import { nowText } from '../../api/store/store.ts';
 import type { CertificateSigningRequest, SigningCondition } from '../../api/types/objects.ts';
@@ -43,9 +43,8 @@ export const signingRequestAdmission: Admission<CertificateSigningRequest> = {
   admit(object, old, subresource, request) {
     const { name } = object.metadata;
     const { signerName } = (old ?? object).spec;
-    if (subresource === undefined && signerName === CLIENT_SIGNER) {
-      const pem = Buffer.from(object.spec.request, 'base64').toString('latin1');
-      if (parseCertificateRequest(pem).organizations.includes(MASTERS)) {
+    if (old === undefined && signerName === CLIENT_SIGNER) {
+      if (decodeCertificateRequest(object.spec.request).organizations.includes(MASTERS)) {
         throw forbidden(RESOURCE, name, `use of ${CLIENT_SIGNER} signer with ${MASTERS} group is not allowed`);
       }
     }
