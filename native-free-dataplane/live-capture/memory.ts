@@ -22,7 +22,7 @@ const H_PAUSE_UNTIL = H_OWN + 10;
 
 /** Readers that can capture on a node at the same time. */
 export const SESSIONS = 4;
-/** How long a reader’s lease lasts after its last renewal. On a busy machine a reader may get no processor for some seconds. */
+/** How long a reader's lease lasts after its last renewal. On a busy machine a reader may get no processor for some seconds. */
 export const LEASE_MS = 8000;
 
 /** Words between counters of different workers: one cache line. */

@@ -1,7 +1,7 @@
 /** Runs a capture on the nodes of this machine: for `dataplane capture` and `dataplane extcap`. */
 import { compileFilter } from '../../../native-free-dataplane/filter/compile.ts';
 import { FilterError } from '../../../native-free-dataplane/filter/filter-error.ts';
-import { ANY_PORT, type CaptureSettings } from '../../../native-free-dataplane/live-capture/memory.ts';
+import { ANY_PORT, type CaptureSettings, LEASE_MS } from '../../../native-free-dataplane/live-capture/memory.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import { listShared } from '../../linux/shm-files.ts';
 import { followCaptures } from '../../observe/capture/follow.ts';
@@ -97,7 +97,8 @@ export class Capture {
       }
     } catch (error) {
       this.close();
-      if (error instanceof CaptureUnavailable) throw failed(error.message, 'end one of them, or wait 3 seconds');
+      if (error instanceof CaptureUnavailable)
+        throw failed(error.message, `end one of them, or wait ${LEASE_MS / 1000} seconds`);
       throw error;
     }
   }
