@@ -7,6 +7,8 @@
  *   --update-corpus  write what was found to test/fuzz/corpus, minimised
  *   --report FILE    write the figures as JSON
  *
+ * SIGINT and SIGTERM end the run after the current input; the report has what was done until then.
+ *
  * A failing input is minimised and written to a file, with the command that repeats it. Status 1 if anything failed.
  */
 import { createHash } from 'node:crypto';
@@ -67,13 +69,23 @@ async function fuzz(): Promise<void> {
   const weights: Readonly<Record<string, number>> = { streams: names.length / 2, pipeline: names.length / 4 };
   const shares = new Map(names.map((name) => [name, weights[name] ?? 1]));
   const total = [...shares.values()].reduce((sum, share) => sum + share, 0);
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => Atomics.store(stop, 0, 1));
   for (const name of names) {
+    if (stop[0] !== 0) break;
     const its = (seconds * shares.get(name)!) / total;
     const { unit, atFullSpeed = false } = await loadTarget(name);
     const minimiseCorpus = values['update-corpus'];
     if (atFullSpeed && minimiseCorpus) continue;
     const started = performance.now();
-    const explored = await runTarget({ target: name, seed, seconds: its, withCoverage: !atFullSpeed, minimiseCorpus });
+    const explored = await runTarget({
+      target: name,
+      seed,
+      seconds: its,
+      withCoverage: !atFullSpeed,
+      minimiseCorpus,
+      stop,
+    });
     const took = (performance.now() - started) / 1000;
     const { inputs, units, blocks } = explored;
     const how = atFullSpeed ? 'at full speed' : 'guided by coverage';
@@ -84,7 +96,8 @@ async function fuzz(): Promise<void> {
   }
   if (values.report !== undefined) {
     const clean = process.exitCode === undefined;
-    const report: FuzzReport = { date: new Date().toISOString(), seed, seconds, clean, rows };
+    const only = values.only && { only: values.only };
+    const report: FuzzReport = { date: new Date().toISOString(), seed, seconds, ...only, clean, rows };
     writeFileSync(values.report, `${JSON.stringify(report, null, 2)}\n`);
   }
 }

@@ -1,11 +1,15 @@
 /**
  * `npm run leaks -- [--pods N] [--cycles N] [--report FILE]`: pods that come and go in one cluster of two nodes, and clusters
- * that are brought up and taken down. Fails if descriptors, threads, namespaces, mounts, processes or shared memory grow.
+ * that are brought up and taken down. Fails if descriptors, threads, namespaces, mounts, processes or shared memory grow, or in a long run
+ * memory or the store.
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { startCluster } from '../lib/cluster.ts';
-import { churnPods, cycleClusters, growth } from '../lib/leaks.ts';
+import { churnPods, cycleClusters, growth, type LeaksReport, quarters, trend } from '../lib/leaks.ts';
+
+/** Pods at a time, on two nodes. */
+const AT_A_TIME = 100;
 
 const { values } = parseArgs({
   options: {
@@ -19,21 +23,23 @@ if (![pods, cycles].every(Number.isInteger)) {
   console.error('--pods and --cycles: expected whole numbers');
   process.exit(2);
 }
-const report: Record<string, unknown> = { date: new Date().toISOString(), pods, cycles };
+const report: LeaksReport = { date: new Date().toISOString(), pods, cycles };
 const problems: string[] = [];
 
 if (pods > 0) {
   const cluster = await startCluster({ args: ['--nodes', '2'] });
-  const { first, last } = await churnPods(cluster, {
+  const rounds = await churnPods(cluster, {
     pods,
-    atATime: 40,
+    atATime: AT_A_TIME,
     onRound: (done, held) => {
       console.log(`${done} pods: ${JSON.stringify(held)}`);
-      save({ podsDone: done, held });
+      save({ podsDone: done, last: held });
     },
   });
-  problems.push(...growth(first, last));
-  save({ first, last });
+  const [first, last] = [rounds[0]!, rounds.at(-1)!];
+  const its = quarters(rounds);
+  problems.push(...growth(first, last), ...trend(its));
+  save({ first, last, ...(its && { quarters: its }) });
   await cluster.down();
 }
 if (cycles > 0) {
@@ -53,7 +59,7 @@ console.log(problems.length === 0 ? 'nothing grew' : problems.join('\n'));
 process.exitCode = problems.length === 0 ? 0 : 1;
 
 /** Written as the run goes on, so that an interrupted one reports how far it came. */
-function save(more: object): void {
+function save(more: Partial<LeaksReport>): void {
   Object.assign(report, more);
   if (values.report !== undefined) writeFileSync(values.report, `${JSON.stringify(report, null, 2)}\n`);
 }

@@ -1,6 +1,8 @@
 /** What a cluster holds of the machine, and whether that grows: with pods that come and go, and with clusters that do. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { ApiClient } from '../../src/api/client/client.ts';
+import { API_SOCKET } from '../../src/cluster/state.ts';
 import { type Cluster, eventually, leftovers, processPod, startCluster } from './cluster.ts';
 
 /** What there is of the machine, as far as this test sees it. */
@@ -19,6 +21,11 @@ export interface Held extends MachineCounts {
   readonly threads: number;
   /** Bytes of the store's files. */
   readonly storeBytes: number;
+}
+
+export interface Quarters {
+  readonly residentMb: readonly [second: number, last: number];
+  readonly storeBytes: readonly [second: number, last: number];
 }
 
 const CLUSTER_DIR = '/run/dataplane';
@@ -70,32 +77,32 @@ export interface ChurnOptions {
 }
 
 /**
- * Start and delete so many pods in one cluster.
- * @returns what was held when the first round was over, and at the end
+ * Start and delete so many pods in one cluster. Through the API, because a command for each step would take most of the time.
+ * @returns what was held after each round
  */
-export async function churnPods(
-  cluster: Cluster,
-  { pods, atATime, onRound }: ChurnOptions,
-): Promise<{ first: Held; last: Held }> {
-  let first: Held | undefined;
-  let last: Held | undefined;
-  for (let done = 0; done < pods; done += atATime) {
-    const names = Array.from({ length: Math.min(atATime, pods - done) }, (_, i) => `p${done + i}`);
-    await cluster.apply(...names.map((name) => processPod(name, undefined, ['sleep', '1000'])));
-    await eventually(async () => {
-      const { items } = await cluster.get<{ items: { status: { phase: string } }[] }>('pods');
-      return items.filter(({ status }) => status.phase === 'Running').length >= names.length ? true : undefined;
-    }, 120_000);
-    await cluster.cli('delete', 'pod', ...names, '--grace-period', '0');
-    await eventually(async () => {
-      const { items } = await cluster.get<{ items: unknown[] }>('pods');
-      return items.length === 0 ? true : undefined;
-    }, 120_000);
-    last = await settled(cluster, first);
-    first ??= last;
-    onRound?.(done + names.length, last);
+export async function churnPods(cluster: Cluster, { pods, atATime, onRound }: ChurnOptions): Promise<Held[]> {
+  const rounds: Held[] = [];
+  const client = new ApiClient(API_SOCKET, { timeoutMs: 30_000 });
+  const until = (isDone: (phases: readonly string[]) => boolean) =>
+    eventually(async () => {
+      const { items } = await client.list('Pod', { namespace: 'default' });
+      return isDone(items.map(({ status }) => status?.phase ?? '')) ? true : undefined;
+    }, 300_000);
+  try {
+    for (let done = 0; done < pods; done += atATime) {
+      const names = Array.from({ length: Math.min(atATime, pods - done) }, (_, i) => `p${done + i}`);
+      await Promise.all(names.map((name) => client.create(processPod(name, undefined, ['sleep', '1000']))));
+      await until((phases) => phases.filter((phase) => phase === 'Running').length === names.length);
+      const options = { namespace: 'default', gracePeriodSeconds: 0 };
+      await Promise.all(names.map((name) => client.delete('Pod', name, options)));
+      await until((phases) => phases.length === 0);
+      rounds.push(await settled(cluster, rounds[0]));
+      onRound?.(done + names.length, rounds.at(-1)!);
+    }
+  } finally {
+    client.close();
   }
-  return { first: first!, last: last! };
+  return rounds;
 }
 
 /** What is held once it no longer exceeds `former`, or after ten seconds. */
@@ -105,6 +112,34 @@ async function settled(cluster: Cluster, former: Held | undefined): Promise<Held
     const held = await measure(cluster);
     return growth(former, held).length === 0 ? held : undefined;
   }).catch(() => measure(cluster));
+}
+
+/** Memory and the store may vary by so much from one half of a long run to the other. */
+const VARIATION = 1.25;
+/** Shorter runs show nothing: heap and store reach their sizes first. */
+const MIN_ROUNDS = 20;
+
+const middle = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
+
+/**
+ * Memory and the store in the course of a long run: their medians in its second and in its last quarter.
+ * @returns undefined if the run was too short
+ */
+export function quarters(rounds: readonly Held[]): Quarters | undefined {
+  if (rounds.length < MIN_ROUNDS) return undefined;
+  const quarter = rounds.length >> 2;
+  const of = (name: 'residentMb' | 'storeBytes'): [second: number, last: number] => [
+    middle(rounds.slice(quarter, 2 * quarter).map((held) => held[name])),
+    middle(rounds.slice(-quarter).map((held) => held[name])),
+  ];
+  return { residentMb: of('residentMb'), storeBytes: of('storeBytes') };
+}
+
+/** What has grown from the second quarter to the last, as lines of text. */
+export function trend(all: Quarters | undefined): string[] {
+  return Object.entries(all ?? {})
+    .filter(([, [second, last]]) => last > second * VARIATION)
+    .map(([name, [second, last]]) => `${name}: ${second} in the second quarter, ${last} in the last`);
 }
 
 /** What has grown, as lines of text. */
@@ -118,7 +153,7 @@ export function growth(before: Held, after: Held): string[] {
   return grown;
 }
 
-interface Cycles {
+export interface Cycles {
   readonly cycles: number;
   /** What `down` left behind, by cycle. */
   readonly left: readonly string[];
@@ -142,4 +177,20 @@ export async function cycleClusters(cycles: number, onCycle: (done: number) => v
   }
   const [first, last] = [counts[0]!, counts.at(-1)!];
   return { cycles, left, mounts: [first.mounts, last.mounts], processes: [first.processes, last.processes] };
+}
+
+/** What `npm run leaks -- --report` writes, while it runs too. */
+export interface LeaksReport {
+  readonly date: string;
+  /** What was asked for. */
+  readonly pods: number;
+  readonly cycles: number;
+  podsDone?: number;
+  cyclesDone?: number;
+  first?: Held;
+  last?: Held;
+  quarters?: Quarters;
+  result?: Cycles;
+  /** What has grown; absent until the end. */
+  problems?: readonly string[];
 }

@@ -12,6 +12,9 @@ export class Choices implements Random {
   private readonly source: Random | undefined;
   private drawn: Uint8Array;
   private at = 0;
+  /** What is left of the last word of the source, lowest byte first, and of how many bytes. */
+  private rest = 0;
+  private restBytes = 0;
 
   /** @param scratch where what is drawn is kept as far as it fits: other threads see it there */
   constructor(given: Uint8Array, source?: Random, scratch: Uint8Array = new Uint8Array(Math.max(256, given.length))) {
@@ -46,7 +49,7 @@ export class Choices implements Random {
 
   private byte(): number {
     const { at } = this;
-    const value = at < this.given.length ? this.given[at]! : this.source === undefined ? 0 : this.source.word() & 0xff;
+    const value = at < this.given.length ? this.given[at]! : this.source === undefined ? 0 : this.fresh(this.source);
     if (at === this.drawn.length) {
       const larger = new Uint8Array(at * 2);
       larger.set(this.drawn);
@@ -54,6 +57,16 @@ export class Choices implements Random {
     }
     this.drawn[at] = value;
     this.at = at + 1;
+    return value;
+  }
+  private fresh(source: Random): number {
+    if (this.restBytes === 0) {
+      this.rest = source.word();
+      this.restBytes = 4;
+    }
+    const value = this.rest & 0xff;
+    this.rest >>>= 8;
+    this.restBytes--;
     return value;
   }
 }

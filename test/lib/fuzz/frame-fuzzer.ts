@@ -63,7 +63,10 @@ export class FrameFuzzer {
   private readonly pipeline: Pipeline;
   private readonly behind: number | undefined;
   private readonly original = new Uint8Array(ROOM);
+  private readonly originalView = new DataView(this.original.buffer);
   private outcome = 0;
+  /** Sum of all verdicts counted so far. */
+  private counted: number;
 
   /**
    * @param behind value of the bytes behind each frame, which nothing may read; undefined: those of earlier frames
@@ -76,6 +79,7 @@ export class FrameFuzzer {
     this.behind = behind;
     this.headerBytes = this.node.dataplane.tunnelOffload ? 24 : 12;
     this.echoes = new Echoes(this.node, this.random);
+    this.counted = totals(this.node);
     this.check.onFrame = (pkt, innerStart) => {
       this.echoes.remember(pkt, innerStart);
       if (behind === undefined) return;
@@ -111,7 +115,10 @@ export class FrameFuzzer {
     const length = mutant.end - from;
     this.original.set(pkt.bytes.subarray(from, mutant.end));
     if (random.below(20) === 0) node.nowMs += random.below(2000) === 0 ? 400_000 : 1 + random.below(40);
-    if (random.below(64) === 0) this.pipeline.tick(node.dataplane, node.nowMs);
+    if (random.below(64) === 0) {
+      this.pipeline.tick(node.dataplane, node.nowMs);
+      this.counted = totals(node);
+    }
     if (this.behind !== undefined) pkt.bytes.fill(this.behind, mutant.end, mutant.end + BEHIND_BYTES);
     try {
       this.process(mutant, port);
@@ -120,6 +127,12 @@ export class FrameFuzzer {
       const where = `frame ${index}, port ${port}, offload header of ${this.headerBytes} bytes`;
       throw new Error(`${where}, ${length} bytes:\n${hex}\n${(error as Error).stack}`);
     }
+  }
+
+  /** The residue of the packet at `l3` as it was before it was processed. */
+  private residueBefore(l3: number, end: number, pending: boolean): Residue | undefined {
+    const moved = FRAME_AT - this.headerBytes;
+    return residueAt(this.originalView, l3 - moved, end - moved, pending);
   }
 
   private process(mutant: Mutant, port: number): void {
@@ -132,26 +145,25 @@ export class FrameFuzzer {
     }
     this.fed++;
     const pending = pkt.needsChecksum !== 0;
+    const { end } = mutant;
     const l3 = mutant.start + 14;
     const ipip = node.identity.overlay === 'ipip';
     const nested = l3 + (ipip ? 20 : 50);
     // A raw socket does not indicate what the kernel merged: it is larger than the overlay's MTU, its checksum pending.
     const merged =
       ipip && pkt.view.getUint16(nested + 2) > node.identity.podMtu && isPendingTcp(pkt, nested, mutant.end);
-    const isPending = (at: number) => pending && pkt.checksumStart === at + ((pkt.view.getUint8(at) & 15) << 2);
-    const outer = residueAt(pkt.view, l3, mutant.end, isPending(l3));
-    const inner = residueAt(pkt.view, nested, mutant.end, merged || isPending(nested));
-    const elsewhere = pending && !isPending(l3) && !isPending(nested);
-    const notOuter = pending && !isPending(l3);
+    const outerPending = pending && isChecksumAt(pkt, l3);
+    const innerPending = pending && isChecksumAt(pkt, nested);
     check.emissions.length = 0;
-    const before = totals(node);
+    const before = this.counted;
     this.outcome = 0;
     const verdict = this.pipeline.processFrame(pkt, node.dataplane, node.nowMs);
     if (this.behind !== undefined) {
       this.note(verdict);
       this.outcomes.push(this.outcome);
     }
-    const ended = totals(node) - before;
+    this.counted = totals(node);
+    const ended = this.counted - before;
 
     const row = VERDICTS[verdict];
     if (row === undefined || row.class === 'go-on' || row.class === 'lost')
@@ -167,8 +179,11 @@ export class FrameFuzzer {
     const tunnelled = check.emissions[0]!.tunnelled && node.identity.overlay !== 'host-gw';
     // A checksum inside the payload was finished, which changes bytes that the outer checksum covers.
     const echo = verdict === Verdict.PING_ANSWERED;
-    if ((echo || !answers) && (tunnelled ? elsewhere : notOuter)) return;
-    const was = tunnelled ? inner : outer;
+    const covered = tunnelled ? outerPending || innerPending : outerPending;
+    if ((echo || !answers) && pending && !covered) return;
+    const was = tunnelled
+      ? this.residueBefore(nested, end, merged || innerPending)
+      : this.residueBefore(l3, end, outerPending);
     if (was === undefined) {
       if (verdict === Verdict.ARP_ANSWERED) return;
       throw new Error(`${row.name}: a packet whose lengths do not hold`);
@@ -194,6 +209,10 @@ export function checkTables({ node, check, fed }: FrameFuzzer): void {
     throw new Error(`${framesIn} frames in of ${fed}, ${framesOut} frames out of ${check.total}`);
   }
 }
+
+/** Is the pending checksum that of the packet at `l3`? */
+const isChecksumAt = ({ view, checksumStart }: Packet, l3: number): boolean =>
+  checksumStart === l3 + ((view.getUint8(l3) & 15) << 2);
 
 /** Is there a TCP packet whose checksum field holds the pseudo-header's sum? */
 function isPendingTcp({ view }: Packet, l3: number, end: number): boolean {

@@ -16,6 +16,8 @@ export interface ThreadTask {
   readonly minimiseCorpus: boolean;
   /** The number of the input that is running, and its choices. */
   readonly current: SharedArrayBuffer;
+  /** Not 0: end after the current input. */
+  readonly stop: Int32Array;
 }
 
 const task = workerData as ThreadTask;
@@ -34,7 +36,7 @@ const explored = await explore({
   seed: task.seed,
   corpus: readCorpus(task.target),
   coverage,
-  isOver: () => performance.now() > end,
+  isOver: () => performance.now() > end || Atomics.load(task.stop, 0) !== 0,
   onInput,
   scratch,
 });
