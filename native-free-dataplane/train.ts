@@ -39,6 +39,17 @@ const MAX_RECEIVED_PARTS = 128;
 /** Ethernet, the longest IPv4 header, UDP. */
 const MAX_OUTER_BYTES = 82;
 
+/**
+ * The most segments of one super-packet that fit one train: a larger super-packet would leave in a full train and a short
+ * one, which costs almost as much.
+ * @param mtu of the pods: the largest inner packet
+ * @param overheadBytes of the overlay
+ */
+export function segmentsOfTrain(mtu: number, overheadBytes: number): number {
+  const part = mtu + overheadBytes - IPV4_MIN_BYTES - UDP_BYTES;
+  return Math.min(MAX_SENT_PARTS, Math.floor((IPV4_MAX_BYTES - IPV4_MIN_BYTES - UDP_BYTES) / part));
+}
+
 /** Send a super-packet to another node as trains. The overlay must be a UDP tunnel (PacketOverlay.sendsTrains). */
 export function sendTrains(pkt: Packet, dp: Dataplane, hop: number): void {
   cutSegments(pkt, dp, hop, departing);

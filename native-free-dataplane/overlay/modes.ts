@@ -39,6 +39,8 @@ export interface OverlayFacts {
   readonly overheadBytes: number;
   /** Absent: no headers are added, and the nodes' kernels route the packets of pods to each other. */
   readonly tunnel?: TunnelFacts;
+  /** Super-packets leave in trains (train.ts) where the node's kernel does not accept them in the tunnel. */
+  readonly inTrains?: true;
   /**
    * What nodes publish for flannel in `backend-data`, by flannel's names: an option, on which all nodes must agree, or
    * the MAC of the node's VTEP. Absent: flannel's backend of this name has no data.
@@ -51,6 +53,7 @@ export const OVERLAYS: Readonly<Record<OverlayName, OverlayFacts>> = {
     mode: OverlayMode.VXLAN,
     overheadBytes: VXLAN_OVERHEAD_IPV4,
     tunnel: { protocol: PROTOCOL_UDP, port: 'vxlanPort' },
+    inTrains: true,
     backendData: { VNI: 'vni', VtepMAC: 'vtepMac' },
   },
   ipip: {

@@ -140,6 +140,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     policies,
     config: live,
     offloads,
+    features: host.tap,
     podOf,
     recordEvent,
     log,

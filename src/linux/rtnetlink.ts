@@ -39,6 +39,7 @@ const IFLA_MTU = 4;
 const IFLA_QDISC = 6;
 const IFLA_MASTER = 10;
 const IFLA_TXQLEN = 13;
+const IFLA_GSO_MAX_SEGS = 40;
 const IFLA_GSO_MAX_SIZE = 41;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
@@ -65,6 +66,8 @@ export interface LinkChange {
   readonly queueLength?: number;
   /** Largest super-packet handed to the device, bytes with headers. */
   readonly gsoMaxBytes?: number;
+  /** The most segments of such a super-packet. */
+  readonly gsoMaxSegments?: number;
   readonly up?: boolean;
   /** Whether ARP is used on it. */
   readonly arp?: boolean;
@@ -182,6 +185,7 @@ export class RouteSocket {
       );
     if (change.mtu !== undefined) this.number(IFLA_MTU, change.mtu);
     if (change.queueLength !== undefined) this.number(IFLA_TXQLEN, change.queueLength);
+    if (change.gsoMaxSegments !== undefined) this.number(IFLA_GSO_MAX_SEGS, change.gsoMaxSegments);
     if (change.gsoMaxBytes !== undefined) this.number(IFLA_GSO_MAX_SIZE, change.gsoMaxBytes);
     if (change.master !== undefined) this.number(IFLA_MASTER, change.master);
     this.exchange(`device ${index}`);

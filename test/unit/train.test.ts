@@ -1,7 +1,9 @@
 /** Trains: super-packets between nodes whose kernels accept UDP super-packets, but not those of tunnels. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { OVERLAYS } from '../../native-free-dataplane/overlay/modes.ts';
 import { GSO_NONE, GSO_TCPV4, GSO_UDP_L4 } from '../../native-free-dataplane/packet.ts';
+import { segmentsOfTrain } from '../../native-free-dataplane/train.ts';
 import { writeIpv4Checksum } from '../../native-free-dataplane/wire/ipv4.ts';
 import { writeTcpFlags } from '../../native-free-dataplane/wire/tcp.ts';
 import { transportChecksum } from '../../native-free-dataplane/wire/transport-checksum.ts';
@@ -124,6 +126,20 @@ test('a full super-packet needs two trains, because an IPv4 packet has at most 6
   }
   const received = n2.sentFrames('b').map(({ bytes }) => bytes.length - 14 - HEADERS);
   assert.equal(received, [44 * 1400, 2 * 1400]);
+});
+
+test("the limit of pods' devices: so many segments leave in one train, one more in two", () => {
+  for (const mtu of [576, 1000, 1450]) {
+    const most = segmentsOfTrain(mtu, OVERLAYS.vxlan.overheadBytes);
+    const payload = mtu - HEADERS;
+    const { n1 } = connected();
+    const parts = (segments: number, seq: number): number[] =>
+      sendBulk(n1, segments * payload, payload, seq).map((train) => partsOf(train).length);
+    assert.equal(parts(most, 1), [most], `MTU ${mtu}`);
+    assert.equal(parts(most + 1, 1 + most * payload), [most, 1], `MTU ${mtu}`);
+  }
+  assert.is(segmentsOfTrain(1450, 50), 44);
+  assert.is(segmentsOfTrain(8950, 50), 7);
 });
 
 test('a train has at most 64 parts, more are refused by kernels before 6.9', () => {

@@ -8,7 +8,7 @@ import type { Pod } from '../../api/types/objects.ts';
 import { podBandwidth } from '../../compile/bandwidth.ts';
 import { podBudgets } from '../../compile/budgets.ts';
 import { monotonicMs } from '../../linux/clock.ts';
-import type { OffloadLevel, Tap } from '../../linux/tap.ts';
+import type { OffloadLevel, Tap, TapFeatures } from '../../linux/tap.ts';
 import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
 import type { LiveConfig } from '../config.ts';
 import { endConnectionsOf } from '../connections/of-pod.ts';
@@ -17,6 +17,7 @@ import type { LocalPod, NodeSync } from '../node-sync.ts';
 import type { NodePolicies } from '../policies/node-policies.ts';
 import type { WorkerPool } from '../worker-pool.ts';
 import { closePodDevice, DEVICE, openPodDevice, setPodMtu } from './ports.ts';
+import { superPacketLimits } from './super-packets.ts';
 
 /** What the network of pods is made of. */
 export interface PodNetworkOptions {
@@ -28,6 +29,8 @@ export interface PodNetworkOptions {
   readonly config: LiveConfig;
   /** The most offloads that the pods' devices may use. */
   readonly offloads: OffloadLevel;
+  /** What the node's own device, dp0, supports. */
+  readonly features: TapFeatures;
   /** A pod's object from the API; undefined while it is not known: `update` follows then. */
   readonly podOf: (namespace: string, name: string) => Pod | undefined;
   readonly recordEvent: RecordEvent;
@@ -97,8 +100,8 @@ export class PodNetwork {
 
   /** Connect a sandbox to the network. @throws Error naming what failed */
   async attach(sandbox: PodNamespace): Promise<void> {
-    const { sync, pool, policies, config, offloads, podOf, former } = this.options;
-    const { workers, podCIDR, podMtu } = config.current;
+    const { sync, pool, policies, config, offloads, features, podOf, former } = this.options;
+    const { workers, podCIDR, podMtu, overlay } = config.current;
     const key = keyOf(sandbox.namespace, sandbox.name);
     if (this.attached.has(key)) await this.detach(sandbox);
     const port = sync.freePort();
@@ -113,6 +116,7 @@ export class PodNetwork {
         gateway: gatewayOf(podCIDR),
         mac: macOf(sandbox.podIP),
         mtu: podMtu,
+        limits: superPacketLimits(overlay, features, podMtu),
         offloads,
       },
       workers,
@@ -133,10 +137,13 @@ export class PodNetwork {
 
   /** Set the current pod MTU on all devices. @throws SystemError of the last device that could not be changed */
   followMtu(): void {
+    const { config, features } = this.options;
+    const { podMtu: mtu, overlay } = config.current;
+    const change = { mtu, ...superPacketLimits(overlay, features, mtu) };
     let failed: unknown;
     for (const { netnsPath, device } of this.attached.values()) {
       try {
-        setPodMtu(netnsPath, this.options.config.current.podMtu, device);
+        setPodMtu(netnsPath, change, device);
       } catch (error) {
         failed = error;
       }

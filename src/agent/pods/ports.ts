@@ -5,17 +5,12 @@
 import { close, writeFileSync } from 'node:fs';
 import { ipBatch } from '../../linux/ip-command.ts';
 import { inNamespace } from '../../linux/netns.ts';
-import { RouteSocket } from '../../linux/rtnetlink.ts';
+import { type LinkChange, RouteSocket } from '../../linux/rtnetlink.ts';
 import { closeTap, makeTemporary, OffloadLevel, openTap, removeTap, type Tap } from '../../linux/tap.ts';
 
 /** The name of a pod's device, unless a container runtime wants another. */
 export const DEVICE = 'eth0';
 const LOOPBACK_INDEX = 1;
-/**
- * Largest super-packet a pod may send: after encapsulation it must still fit 64 KiB (linux tun_vnet: inner frame ≤
- * 65499).
- */
-export const GSO_MAX_BYTES = 65000;
 /**
  * Frames that wait for the worker. As long as it has no processor, a node's clients lose what does not fit: 20,000 DNS queries a
  * second fill a thousand in 50 ms. Memory is bounded by the senders' socket buffers, which count frames in the queue.
@@ -32,6 +27,8 @@ export interface PodDevice {
   readonly gateway: string;
   readonly mac: string;
   readonly mtu: number;
+  /** Of super-packets (super-packets.ts). */
+  readonly limits: Pick<LinkChange, 'gsoMaxBytes' | 'gsoMaxSegments'>;
   /** The most offloads to ask for; UDP is both default and maximum. */
   readonly offloads?: OffloadLevel;
 }
@@ -77,14 +74,14 @@ function configure(name: string, device: PodDevice, routes: RouteSocket): void {
   const index = routes.linkIndex(name);
   routes.changeLink(LOOPBACK_INDEX, { up: true });
   routes.changeLink(index, { mac: device.mac, mtu: device.mtu, queueLength: QUEUE_FRAMES, up: true });
-  routes.changeLink(index, { gsoMaxBytes: GSO_MAX_BYTES });
+  routes.changeLink(index, device.limits);
   routes.setAddress(index, device.ip, device.prefix);
   routes.setRoute('0.0.0.0', 0, index, device.gateway);
 }
 
-/** Change the MTU of a pod's device. @throws SystemError if it does not exist */
-export function setPodMtu(netnsPath: string, mtu: number, device = DEVICE): void {
-  withRoutes(netnsPath, (routes) => routes.changeLink(routes.linkIndex(device), { mtu }));
+/** Change the MTU of a pod's device, and what depends on it. @throws SystemError if it does not exist */
+export function setPodMtu(netnsPath: string, change: LinkChange, device = DEVICE): void {
+  withRoutes(netnsPath, (routes) => routes.changeLink(routes.linkIndex(device), change));
 }
 
 /** Does the namespace exist and have the device? */

@@ -5,7 +5,8 @@
  */
 import type { RouteSocket } from '../../linux/rtnetlink.ts';
 import { closeTap, type OffloadLevel, openTap, recreateTap, type Tap } from '../../linux/tap.ts';
-import { GSO_MAX_BYTES, QUEUE_FRAMES } from '../pods/ports.ts';
+import { QUEUE_FRAMES } from '../pods/ports.ts';
+import { GSO_MAX_BYTES } from '../pods/super-packets.ts';
 import { HOST_DEVICE } from './rule-order.ts';
 
 /** Queueing disciplines that neither delay nor police. One of them is the default of new devices (net.core.default_qdisc). */
