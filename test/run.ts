@@ -1,76 +1,64 @@
 /**
- * Runs every test file under dist/test, each in a process of its own with a bounded time, three at a time. Tests that
- * bring up a cluster need root, and each gets namespaces of its own (lib/private-namespaces.sh), so that neither
- * another test nor a cluster of the user's is disturbed. Two of them run at once, beside a file without a cluster, and a
- * third when those are done: they wait for a part of their time. Those that measure time run alone (ALONE).
+ * Runs every test file under dist/test, each with a bounded time. Tests that bring up a cluster need root, and each file gets
+ * namespaces of its own (lib/private-namespaces.sh), so that neither another test nor a cluster of the user's is disturbed.
+ * As many of them run at once as keep the processors busy, by the costs that were recorded of them (costs.json), the longest
+ * first. The other files run beside them in one process, with what time these leave. Those that measure time run alone
+ * (ALONE).
  *
  * Many tests bound how long something may take, and a busy machine breaks such bounds. A file that failed is therefore
  * run once more at the end, alone. If it passes then, it counts as passed and is listed as flaky; if not, both runs are
  * shown. The last line is `N passed, N failed[, N skipped]`.
  *
- *   node dist/test/run.js [WORD…]    only files whose path contains one of the words
+ *   node dist/test/run.js [--record] [WORD…]    only files whose path contains one of the words
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ROOT, whyNoCluster } from './lib/cluster.ts';
-
-interface Result {
-  passed: number;
-  failed: number;
-  skipped: number;
-}
+import { costOf, recordCosts, seconds } from './lib/test-run/costs.ts';
+import { type Counts, endAll, type FileRun, type Places, TestProcess } from './lib/test-run/file-run.ts';
 
 const BUILT = fileURLToPath(new URL('.', import.meta.url));
 const SOURCE = join(ROOT, 'test');
-const UNIT_TIMEOUT_MS = 120_000;
-const E2E_TIMEOUT_MS = 300_000;
-const CLUSTERS_AT_A_TIME = 2;
+const PLACES: Places = { root: ROOT, built: BUILT, source: SOURCE };
+const TIMEOUT_MS = 300_000;
+const PROCESSORS = availableParallelism();
+/** Clusters at a time, however little processor they need. */
+const MAX_CLUSTERS = 2 * PROCESSORS;
 /** Files that measure rates and gaps. */
 const ALONE = ['crash-and-clean-up', 'services-rolling', 'underlay-shortcut'];
 
-interface Run extends Result {
-  readonly file: string;
-  readonly output: string;
-  /** Why it ended early, if it did. */
-  readonly why?: string;
-  readonly tookMs: number;
-}
-
-const total: Result = { passed: 0, failed: 0, skipped: 0 };
-const running = new Set<ChildProcess>();
-const words = process.argv.slice(2);
+const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+const record = process.argv[2] === '--record';
+const words = process.argv.slice(record ? 3 : 2);
 const files = (readdirSync(BUILT, { recursive: true }) as string[])
   // A test whose source is gone may still lie in dist.
   .filter((file) => file.endsWith('.test.js') && existsSync(join(SOURCE, file.replace(/\.js$/, '.ts'))))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
-  .sort();
+  .sort((a, b) => costOf(b).seconds - costOf(a).seconds || (a < b ? -1 : 1));
 const needsCluster = (file: string) => file.startsWith('e2e/') || file.startsWith('cluster/');
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    for (const child of running) killGroup(child);
+    endAll();
     process.exit(130);
   });
 }
 
 const why = whyNoCluster();
 const queue = files.filter((file) => why === undefined || !needsCluster(file));
-const failures: Run[] = [];
 const alone = (file: string) => ALONE.some((name) => file === `e2e/${name}.test.js`);
 const clusters = queue.filter((file) => needsCluster(file) && !alone(file));
 const others = queue.filter((file) => !needsCluster(file));
-const lanes = Array.from({ length: CLUSTERS_AT_A_TIME }, async () => {
-  await runAll(clusters);
-  await runAll(others);
-});
-// When the others are done, a third cluster runs in their place: most of these files wait more than they work.
-await Promise.all([...lanes, runAll(others).then(() => runAll(clusters))]);
-await runAll(queue.filter(alone));
-const flaky: Run[] = [];
+const runs: FileRun[] = [];
+const failures: FileRun[] = [];
+
+await Promise.all([runClusters(clusters), ...lanesOf(others, clusters.length > 0)]);
+for (const file of queue.filter(alone)) finished(await runOne(file));
+const flaky: FileRun[] = [];
 for (const first of failures) {
-  const second = await runFile(first.file);
+  const second = await runOne(first.file);
   if (second.failed === 0) flaky.push(first);
   else report(second);
   add(second);
@@ -80,97 +68,78 @@ for (const file of files.filter((file) => !queue.includes(file))) {
   total.skipped++;
   console.log(`skipped ${file}: ${why}`);
 }
+if (record) recordCosts(runs);
 const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
 process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+console.log(`${seconds(runs.reduce((sum, run) => sum + run.processorMs, 0))} s of processor`);
 console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
 
-/** Runs the files of the queue one after the other; those that fail are shown and kept for a second run. */
-async function runAll(queue: string[]): Promise<void> {
-  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-    const run = await runFile(file);
-    report(run);
-    if (run.failed > 0) failures.push(run);
-    else add(run);
+/** Runs the longest file that fits beside the running ones, again and again. */
+async function runClusters(queue: string[]): Promise<void> {
+  const lanes = new Set<Promise<void>>();
+  let used = 0;
+  while (queue.length > 0 || lanes.size > 0) {
+    const fits = (file: string) => lanes.size === 0 || used + costOf(file).share <= PROCESSORS;
+    const next = lanes.size < MAX_CLUSTERS ? queue.findIndex(fits) : -1;
+    if (next < 0) {
+      await Promise.race(lanes);
+      continue;
+    }
+    const [file = ''] = queue.splice(next, 1);
+    used += costOf(file).share;
+    const lane = runOne(file).then((run) => {
+      used -= costOf(file).share;
+      lanes.delete(lane);
+      finished(run);
+    });
+    lanes.add(lane);
   }
 }
 
-function add({ passed, failed, skipped }: Result): void {
+/** Processes that run the files of one queue: one beside clusters, else as many as keep the processors busy. */
+function lanesOf(queue: string[], beside: boolean): Promise<void>[] {
+  return Array.from({ length: beside ? 1 : PROCESSORS + 1 }, async () => {
+    const start = () => (beside ? TestProcess.forMany(PLACES).lowerPriority() : TestProcess.forMany(PLACES));
+    let process = start();
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+      if (!process.isAlive) process = start();
+      finished(await process.run(PLACES, file, TIMEOUT_MS));
+    }
+    const open = await process.close();
+    if (open !== undefined) console.log(`the process of the files without clusters did not end by itself:\n${open}`);
+  });
+}
+
+/** Runs a file in a process of its own. */
+async function runOne(file: string): Promise<FileRun> {
+  if (needsCluster(file)) return TestProcess.inNamespaces(PLACES, file).run(PLACES, file, TIMEOUT_MS);
+  const process = TestProcess.forMany(PLACES);
+  const run = await process.run(PLACES, file, TIMEOUT_MS);
+  process.kill();
+  return run;
+}
+
+/** Shows a run, and keeps one that failed for a second. */
+function finished(run: FileRun): void {
+  report(run);
+  runs.push(run);
+  if (run.failed > 0) failures.push(run);
+  else add(run);
+}
+
+function add({ passed, failed, skipped }: Counts): void {
   total.passed += passed;
   total.failed += failed;
   total.skipped += skipped;
 }
 
-/** The command for a file: as it is, or in private namespaces. */
-function commandOf(file: string): [string, ...string[]] {
-  const path = join(BUILT, file);
-  if (!needsCluster(file)) return [process.execPath, '--enable-source-maps', path];
-  return [join(SOURCE, 'lib/private-namespaces.sh'), process.execPath, join(BUILT, 'lib/file-in-namespaces.js'), path];
-}
-
-/** Runs one file to its end, or until its time is over. */
-function runFile(file: string): Promise<Run> {
-  const started = Date.now();
-  const timeoutMs = needsCluster(file) || file.startsWith('package/') ? E2E_TIMEOUT_MS : UNIT_TIMEOUT_MS;
-  return new Promise((resolve) => {
-    const [program, ...rest] = commandOf(file);
-    const child = spawn(program, rest, {
-      cwd: ROOT,
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, FORCE_COLOR: '0', NO_COLOR: '1' },
-    });
-    running.add(child);
-    let output = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        output += text;
-      });
-    }
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      killGroup(child);
-    }, timeoutMs);
-    // 'exit', not 'close': a process left behind may hold the pipes open.
-    child.on('exit', (code, signal) => {
-      clearTimeout(timer);
-      setTimeout(() => {
-        running.delete(child);
-        child.stdout.destroy();
-        child.stderr.destroy();
-        const why = late ? `not done after ${timeoutMs / 1000} s` : signal !== null ? `killed by ${signal}` : undefined;
-        resolve(countTests(file, output, why, code ?? 1, Date.now() - started));
-      }, 20);
-    });
-  });
-}
-
-/** Adds up what uvu printed of each suite in the file. */
-function countTests(file: string, output: string, why: string | undefined, code: number, tookMs: number): Run {
-  const sum = (word: string) =>
-    [...output.matchAll(new RegExp(`^\\s*${word}:\\s+(\\d+)`, 'gm'))].reduce((n, match) => n + Number(match[1]), 0);
-  const [all, passed, skipped] = [sum('Total'), sum('Passed'), sum('Skipped')];
-  // uvu does not count skipped tests among all.
-  let failed = Math.max(0, all - passed);
-  // Crashed, hung, or printed no result: something failed even when no test did.
-  if (failed === 0 && (code !== 0 || why !== undefined || all + skipped === 0)) failed = 1;
-  return { file, output, tookMs, passed, failed, skipped, ...(why === undefined ? {} : { why }) };
-}
-
 /** One line for a file that passed, with the reason of each skip; the whole output of one that failed. */
-function report({ file, output, why, tookMs, passed, failed, skipped }: Run): void {
+function report({ file, output, why, tookMs, processorMs, passed, failed, skipped }: FileRun): void {
   if (failed > 0) {
     console.log(`FAILED  ${file}${why === undefined ? '' : `: ${why}`}\n${output.trimEnd()}`);
     return;
   }
-  console.log(`ok      ${file} (${passed}${skipped > 0 ? `, ${skipped} skipped` : ''}; ${tookMs} ms)`);
+  const counts = `${passed}${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+  console.log(`ok      ${file} (${counts}; ${tookMs} ms, ${processorMs} ms of processor)`);
   for (const [reason] of output.matchAll(/^skipped: .*$/gm)) console.log(`        ${reason}`);
-}
-
-function killGroup(child: ChildProcess): void {
-  try {
-    process.kill(-child.pid!, 'SIGKILL');
-  } catch {
-    // It ended meanwhile.
-  }
 }

@@ -5,7 +5,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KubeObject } from '../../src/api/types/objects.ts';
-import { type Cluster, dataplane, leftovers, MAIN, processPod, type Ran, run, startCluster } from '../lib/cluster.ts';
+import { type Cluster, dataplane, MAIN, processPod, type Ran, run, startCluster } from '../lib/cluster.ts';
+import { leftovers } from '../lib/leftovers.ts';
 
 /** Checks the exit status, and that stderr is one line that matches. */
 function refused({ status, stdout, stderr }: Ran, pattern: RegExp, expected = 1): void {

@@ -9,7 +9,6 @@ import {
   type Cluster,
   dataplane,
   eventually,
-  leftovers,
   MAIN,
   nodeNetns,
   podNetns,
@@ -17,6 +16,7 @@ import {
   run,
   startCluster,
 } from '../lib/cluster.ts';
+import { leftovers } from '../lib/leftovers.ts';
 
 const idle = (name: string, node?: string) => processPod(name, node, ['sleep', 'infinity']);
 const yaml = (object: object) => JSON.stringify(object);

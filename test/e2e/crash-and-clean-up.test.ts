@@ -12,7 +12,6 @@ import { Failure } from '../../src/worker/control.ts';
 import {
   type Cluster,
   eventually,
-  leftovers,
   nodeNetns,
   output,
   podNetns,
@@ -22,6 +21,7 @@ import {
   startCluster,
 } from '../lib/cluster.ts';
 import { ContinuityWatch } from '../lib/continuity.ts';
+import { leftovers } from '../lib/leftovers.ts';
 import { agentPid, successor, WorkerControl } from '../lib/node-processes.ts';
 
 const test = suite('crash and clean-up');

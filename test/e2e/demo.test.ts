@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Pod, Service } from '../../src/api/types/objects.ts';
-import { type Cluster, eventually, leftovers, nodeNetns, podNetns, ROOT, startCluster } from '../lib/cluster.ts';
+import { type Cluster, eventually, nodeNetns, podNetns, ROOT, startCluster } from '../lib/cluster.ts';
+import { leftovers } from '../lib/leftovers.ts';
 
 const PAGE = 'Hello world!';
 const OUTSIDE_URL = 'http://172.18.0.11:31418/';

@@ -19,9 +19,10 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { STATE_DIR } from '../../src/cluster/state.ts';
 import { PodGroups } from '../../src/runtime/pod/groups.ts';
-import { eventually, leftovers, nodeNetns, podNetns, startCluster } from '../lib/cluster.ts';
+import { eventually, nodeNetns, podNetns, startCluster } from '../lib/cluster.ts';
 import { buildWithBuildah, buildWithUmoci, type Recipe } from '../lib/images/build-image.ts';
 import { dockerArchive, type Entry, hostPrograms, tar } from '../lib/images/make-image.ts';
+import { leftovers } from '../lib/leftovers.ts';
 import { ECHO, idlePod, OUTSIDE } from '../lib/services/services.ts';
 import { testUnless } from '../lib/test-unless.ts';
 

@@ -6,7 +6,7 @@
  *   await cluster.down();                                   // in test.after; also done when the process ends early
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -14,8 +14,7 @@ import { ApiClient } from '../../src/api/client/client.ts';
 import { resourceNamed } from '../../src/api/resources.ts';
 import { type NodeStatus, readStatus } from '../../src/cli/sources/status.ts';
 import { API_SOCKET, readClusterFile } from '../../src/cluster/state.ts';
-import { listShared } from '../../src/linux/shm-files.ts';
-import { SHM_PREFIX } from '../../src/shm-names.ts';
+import { leftovers } from './leftovers.ts';
 
 export interface Ran {
   status: number;
@@ -186,14 +185,6 @@ export async function startCluster({ args = [], manifests = [] }: ClusterOptions
 
 export const nodeNetns = (node: string): string => `dp-node-${node}`;
 export const podNetns = (pod: string, namespace = 'default'): string => `dp-pod-${namespace}-${pod}`;
-
-/** What a cluster has left in the system; empty after `down`. */
-export function leftovers(): string[] {
-  const list = (directory: string, prefix: string) =>
-    existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith(prefix)) : [];
-  const state = existsSync('/run/dataplane') ? ['/run/dataplane'] : [];
-  return [...state, ...list('/run/netns', 'dp-'), ...listShared(SHM_PREFIX)];
-}
 
 /** A pod that runs a program of the host. */
 export function processPod(name: string, nodeName: string | undefined, command: readonly string[], more: object = {}) {

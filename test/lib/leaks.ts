@@ -3,7 +3,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ApiClient } from '../../src/api/client/client.ts';
 import { API_SOCKET } from '../../src/cluster/state.ts';
-import { type Cluster, eventually, leftovers, processPod, startCluster } from './cluster.ts';
+import { type Cluster, eventually, processPod, startCluster } from './cluster.ts';
+import { leftovers } from './leftovers.ts';
 
 /** What there is of the machine, as far as this test sees it. */
 interface MachineCounts {
