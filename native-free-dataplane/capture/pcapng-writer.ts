@@ -1,24 +1,22 @@
 /**
- * Blocks of a pcapng file, each as bytes to append: little-endian, times in nanoseconds. No I/O.
+ * Blocks of a pcapng file, each as bytes to append: little-endian, times in nanoseconds. No I/O. Those of the packets are
+ * in packet-blocks.ts.
  *
  *     section · interface, interface, … · packet, packet, … · statistics of each interface
  *
  * An interface's number is its position among those of the section. Read before editing: draft-ietf-opsawg-pcapng §4.
  */
-import type { FrameOptions } from './frame.ts';
 import {
   BLOCK_HEAD_BYTES,
   BLOCK_TAIL_BYTES,
   Block,
   BYTE_ORDER_MAGIC,
-  EnhancedField,
   InterfaceField,
   InterfaceOption,
   NameRecord,
   nanosecondWords,
   OPTION_HEAD_BYTES,
   Option,
-  PacketOption,
   padded,
   SectionField,
   SectionOption,
@@ -45,16 +43,21 @@ function block(type: number, body: Uint8Array, options: readonly OptionValue[]):
   view.setUint32(0, type, true);
   view.setUint32(4, total, true);
   bytes.set(body, BLOCK_HEAD_BYTES);
-  let at = BLOCK_HEAD_BYTES + padded(body.length);
+  writeOptions(bytes, BLOCK_HEAD_BYTES + padded(body.length), options);
+  // The end-of-options marker is all zeros, which are already there.
+  view.setUint32(total - BLOCK_TAIL_BYTES, total, true);
+  return bytes;
+}
+
+function writeOptions(bytes: Uint8Array, start: number, options: readonly OptionValue[]): void {
+  const view = new DataView(bytes.buffer);
+  let at = start;
   for (const [code, value] of options) {
     view.setUint16(at, code, true);
     view.setUint16(at + 2, value.length, true);
     bytes.set(value, at + OPTION_HEAD_BYTES);
     at += OPTION_HEAD_BYTES + padded(value.length);
   }
-  // The end-of-options marker is all zeros, which are already there.
-  view.setUint32(total - BLOCK_TAIL_BYTES, total, true);
-  return bytes;
 }
 
 function textOption(code: number, text: string): OptionValue {
@@ -67,12 +70,6 @@ function textOption(code: number, text: string): OptionValue {
 
 function textOptions(code: number, text: string | undefined): readonly OptionValue[] {
   return text === undefined || text === '' ? [] : [textOption(code, text)];
-}
-
-function uint32(value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, true);
-  return bytes;
 }
 
 /** @param value whole, below 2^53 */
@@ -139,42 +136,12 @@ export function pcapngInterface(description: InterfaceDescription): Uint8Array {
   ]);
 }
 
-/** The properties of a captured frame. */
-export interface PacketDescription {
-  /** Number of the interface in its section. */
-  readonly source: number;
-  /** Time since 1970: whole seconds, and nanoseconds within. */
-  readonly seconds: number;
-  readonly nanoseconds: number;
-  /** Length on the wire, if the frame is truncated. */
-  readonly originalBytes?: number;
-  readonly options?: FrameOptions;
-}
-
-/** A packet block with a copy of the frame. */
-export function pcapngPacket(frame: Uint8Array, packet: PacketDescription): Uint8Array {
-  const body = new Uint8Array(EnhancedField.BYTES + frame.length);
-  const view = new DataView(body.buffer);
-  const [high, low] = nanosecondWords(packet.seconds, packet.nanoseconds);
-  view.setUint32(EnhancedField.INTERFACE, packet.source, true);
-  view.setUint32(EnhancedField.HIGH, high, true);
-  view.setUint32(EnhancedField.LOW, low, true);
-  view.setUint32(EnhancedField.CAPTURED, frame.length, true);
-  view.setUint32(EnhancedField.ORIGINAL, packet.originalBytes ?? frame.length, true);
-  body.set(frame, EnhancedField.BYTES);
-  return block(Block.ENHANCED_PACKET, body, packet.options ? packetOptions(packet.options) : []);
-}
-
-function packetOptions(options: FrameOptions): readonly OptionValue[] {
-  const { flags, dropCount, packetId, queue, verdicts = [], comments = [] } = options;
-  return [
-    ...comments.map((comment) => textOption(Option.COMMENT, comment)),
-    ...(flags === undefined ? [] : [[PacketOption.FLAGS, uint32(flags)] as const]),
-    ...(dropCount === undefined ? [] : [[PacketOption.DROP_COUNT, uint64(dropCount)] as const]),
-    ...(packetId === undefined ? [] : [[PacketOption.PACKET_ID, uint64(packetId)] as const]),
-    ...(queue === undefined ? [] : [[PacketOption.QUEUE, uint32(queue)] as const]),
-    ...verdicts.map(({ type, bytes }) => [PacketOption.VERDICT, Uint8Array.of(type, ...bytes)] as const),
-  ];
+/** Comments as the bytes of their options, for packet blocks. */
+export function encodedComments(comments: readonly string[]): Uint8Array {
+  const options = comments.map((comment) => textOption(Option.COMMENT, comment));
+  const bytes = new Uint8Array(options.reduce((sum, [, { length }]) => sum + OPTION_HEAD_BYTES + padded(length), 0));
+  writeOptions(bytes, 0, options);
+  return bytes;
 }
 
 /** Names of addresses, which Wireshark displays instead of them (name resolution block). */

@@ -23,6 +23,8 @@ export class CaptureSession {
   private readonly ring: RingWriter;
   /** Does the packet's frame match as received? */
   private followed = false;
+  /** Is the frame that is being sent wanted? */
+  private sentWanted = false;
   /** Are the steps of the packet wanted? */
   wantsSteps = false;
   /** The record of the received frame, until its verdict is known; NO_ROOM: none. */
@@ -65,15 +67,25 @@ export class CaptureSession {
     if (this.received !== NO_ROOM && this.isReplayed) this.recordInput(pkt, this.received, nowMs);
   }
 
+  /** Is a frame of the packet, which is about to be sent, to be recorded whatever becomes of it? */
+  wantsSent(pkt: Packet): boolean {
+    const wanted =
+      (this.settings.points & Point.SENT) !== 0 && this.isPort(pkt.outPort) && (this.followed || this.isMatch(pkt));
+    this.sentWanted = wanted;
+    return wanted;
+  }
+
   /**
-   * A frame of the packet has been sent, at the time of `stamp`.
+   * The frame has been sent, at the time of `stamp`, or lost.
    * @param lost why the device did not accept it; 0 if it did
    */
   send(pkt: Packet, number: number, lost: number): void {
-    const { points } = this.settings;
-    if ((points & Point.SENT) === 0 && (lost === 0 || (points & Point.DROPPED) === 0)) return;
-    if (!this.isPort(pkt.outPort)) return;
-    if (this.followed || this.isMatch(pkt)) this.record(pkt, number, pkt.outPort, Point.SENT, lost);
+    if (!this.sentWanted) {
+      if (lost === 0 || (this.settings.points & Point.DROPPED) === 0 || !this.isPort(pkt.outPort)) return;
+      if (!this.followed && !this.isMatch(pkt)) return;
+      stampTime();
+    }
+    this.record(pkt, number, pkt.outPort, Point.SENT, lost);
   }
 
   /** Record the steps of the packet; if there is no room, they are lost and counted. */

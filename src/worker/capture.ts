@@ -106,7 +106,20 @@ export class WorkerCapture implements Pipeline {
   }
 
   /**
-   * A frame of the current packet has been sent, at the time of `stamp` (clock.ts).
+   * A frame of the current packet is about to be sent. It may be received on the other side before the write returns, so
+   * the time is read now, into `stamp` (clock.ts), if a session wants the frame.
+   * @returns whether one does
+   */
+  sending(pkt: Packet): boolean {
+    const { sessions } = this;
+    let wanted = false;
+    for (let i = 0; i < sessions.length; i++) if ((sessions[i] as CaptureSession).wantsSent(pkt)) wanted = true;
+    if (wanted) stampTime();
+    return wanted;
+  }
+
+  /**
+   * The frame has been sent, or lost.
    * @param lost why the device did not accept it; GO_ON if it did
    */
   sent(pkt: Packet, lost: Verdict): void {

@@ -5,7 +5,6 @@ import { countVerdict } from '../../native-free-dataplane/shared/counters.ts';
 import { noteLostFrame } from '../../native-free-dataplane/stages/note-drop.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
 import { type Port, Write } from '../devices/port.ts';
-import { stampTime } from '../linux/clock.ts';
 import type { WorkerCapture } from './capture.ts';
 
 export class PortEmitter implements Emitter {
@@ -19,12 +18,11 @@ export class PortEmitter implements Emitter {
   emit(pkt: Packet): void {
     this.sent = (this.sent + 1) | 0;
     const { capture } = this;
-    // Before the write: the frame may be received on the other side before it returns.
-    if (capture !== undefined) stampTime();
+    const wanted = capture?.sending(pkt) === true;
     const port = this.ports[pkt.outPort];
     const result = port === undefined ? Write.DOWN : port.write(pkt);
     const lost = result === Write.SENT ? Verdict.GO_ON : verdictOf(result);
-    if (capture !== undefined) capture.sent(pkt, lost);
+    if (capture !== undefined && (wanted || lost !== Verdict.GO_ON)) capture.sent(pkt, lost);
     if (lost === Verdict.GO_ON || this.dataplane === undefined) return;
     noteLostFrame(pkt, this.dataplane, lost);
     countVerdict(this.dataplane.counters, lost);

@@ -17,11 +17,12 @@ import type { CapturedPacket } from './packet.ts';
 import type { PortIdentity } from './ports.ts';
 
 const MAX_LOOKED_UP = 10_000;
-/** Services that were looked up, by address, port and protocol. */
-const lookedUp = new WeakMap<Names, Map<string, string | undefined>>();
+/** Services that were looked up: by protocol, then by address and port as one number. */
+const lookedUp = new WeakMap<Names, Map<number, Map<number, string | undefined>>>();
+const PORTS = 65_536;
 
 /** Service of the frame's destination or source, such as `default/web:http`. */
-function serviceOf({ bytes }: CapturedPacket, names: Names): string | undefined {
+export function serviceOf({ bytes }: CapturedPacket, names: Names): string | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < ETHERNET_BYTES + IPV4_MIN_BYTES || ethernetType(view, 0) !== ETHERTYPE_IPV4) return undefined;
   const l3 = ETHERNET_BYTES;
@@ -29,21 +30,35 @@ function serviceOf({ bytes }: CapturedPacket, names: Names): string | undefined 
   const protocol = ipv4Protocol(view, l3);
   if (!hasPorts(protocol) || bytes.length < l4 + PORTS_BYTES) return undefined;
   return (
-    serviceAt(names, formatIpv4(ipv4Destination(view, l3)), protocol, destinationPort(view, l4)) ??
-    serviceAt(names, formatIpv4(ipv4Source(view, l3)), protocol, sourcePort(view, l4))
+    serviceAt(names, ipv4Destination(view, l3), protocol, destinationPort(view, l4)) ??
+    serviceAt(names, ipv4Source(view, l3), protocol, sourcePort(view, l4))
   );
 }
 
-function serviceAt(names: Names, ip: string, protocol: number, port: number): string | undefined {
-  const cache = lookedUp.get(names) ?? new Map<string, string | undefined>();
-  lookedUp.set(names, cache);
-  const key = `${ip}:${port}/${protocol}`;
-  if (cache.has(key)) return cache.get(key);
+function serviceAt(names: Names, address: number, protocol: number, port: number): string | undefined {
+  const cache = cacheOf(names, protocol);
+  const key = (address >>> 0) * PORTS + port;
+  const known = cache.get(key);
+  if (known !== undefined || cache.has(key)) return known;
   // Ports of clients come and go: what the cache holds is bounded.
   if (cache.size >= MAX_LOOKED_UP) cache.clear();
-  const service = findService(names, ip, protocol, port);
+  const service = findService(names, formatIpv4(address), protocol, port);
   cache.set(key, service);
   return service;
+}
+
+function cacheOf(names: Names, protocol: number): Map<number, string | undefined> {
+  let all = lookedUp.get(names);
+  if (all === undefined) {
+    all = new Map();
+    lookedUp.set(names, all);
+  }
+  let cache = all.get(protocol);
+  if (cache === undefined) {
+    cache = new Map();
+    all.set(protocol, cache);
+  }
+  return cache;
 }
 
 function findService(names: Names, ip: string, protocol: number, port: number): string | undefined {
@@ -58,13 +73,17 @@ function findService(names: Names, ip: string, protocol: number, port: number): 
  * Comments of a frame in a file, one for each subject, as `Key: value` lines. The keys of pods are those of ptcpdump,
  * which reads them back.
  */
-export function commentsOf(packet: CapturedPacket, { pod }: PortIdentity, names: Names): string[] {
+export function commentsOf(
+  packet: CapturedPacket,
+  { pod }: PortIdentity,
+  names: Names,
+  service: string | undefined = serviceOf(packet, names),
+): string[] {
   const comments: string[] = [];
   if (pod !== undefined) {
     const { name, namespace = 'default', uid } = pod.metadata;
     comments.push(`PodName: ${name}\nPodNamespace: ${namespace}${uid ? `\nPodUID: ${uid}` : ''}`);
   }
-  const service = serviceOf(packet, names);
   if (service !== undefined) comments.push(`Service: ${service}`);
   const row = VERDICTS[packet.verdict];
   if (row !== undefined) {

@@ -4,8 +4,15 @@ import { monotonicMs } from '../../linux/clock.ts';
 import type { NodeCapture } from './node-capture.ts';
 import { byTime, type CapturedPacket } from './packet.ts';
 
-/** How often rings are read and marks are renewed, in milliseconds. */
+/**
+ * How often rings are read, in milliseconds. Whole super-packets fill one in a few; of short frames it holds the work of a
+ * worker for a tenth of a second, and each look costs the workers of a busy machine two changes of context.
+ */
 const LOOK_MS = 5;
+const LOOK_SHORT_MS = 20;
+/** Frames up to this length are short. */
+const SHORT_BYTES = 1024;
+/** How often leases are renewed, in milliseconds. */
 const RENEW_MS = 500;
 /**
  * Delay before a frame is delivered, in milliseconds: older frames of other workers may be read later. Longer than a
@@ -33,6 +40,7 @@ export async function followCaptures(captures: readonly NodeCapture[], options: 
   const { ended, onPackets, onGone, onRenewed } = options;
   let live = [...captures];
   const held: CapturedPacket[] = [];
+  const lookMs = captures.every(({ snapBytes }) => snapBytes <= SHORT_BYTES) ? LOOK_SHORT_MS : LOOK_MS;
   let renewedMs = Number.NEGATIVE_INFINITY;
   const deliver = (untilMs: number): void => {
     held.sort(byTime);
@@ -53,7 +61,7 @@ export async function followCaptures(captures: readonly NodeCapture[], options: 
     }
     const more = live.map((capture) => capture.read(held)).includes(true);
     deliver(Date.now() - HOLD_MS);
-    await sleep(more ? 0 : LOOK_MS, undefined, { signal: ended }).catch(() => {});
+    await sleep(more ? 0 : lookMs, undefined, { signal: ended }).catch(() => {});
   }
   for (const capture of live) capture.end();
   await sleep(DRAIN_MS);

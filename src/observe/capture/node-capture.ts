@@ -37,6 +37,8 @@ export class CaptureUnavailable extends Error {
 
 export class NodeCapture {
   readonly node: string;
+  /** Bytes of each frame that are kept. */
+  readonly snapBytes: number;
   private readonly shared: SharedMemory;
   /** They name the rules that deny. */
   private readonly policies: NodePolicies;
@@ -59,6 +61,7 @@ export class NodeCapture {
   /** Start capturing. @throws CaptureUnavailable, or as openShared */
   constructor(node: string, settings: CaptureSettings, nowMs: number) {
     this.node = node;
+    this.snapBytes = settings.snapBytes;
     const name = memoryName(node, 'capture');
     this.inode = sharedInode(name);
     this.shared = openShared(name);
@@ -126,13 +129,12 @@ export class NodeCapture {
     const lostBefore = this.lostSince(worker, port, ring.word(RecordWord.LOST));
     this.countOf(port).captured++;
     const offload = ring.word(RecordWord.OFFLOAD);
-    const packet: CapturedPacket = {
+    const plain: CapturedPacket = {
       node: this.node,
       worker,
       port,
       point: ring.word(RecordWord.POINT) === Point.SENT ? 'sent' : 'received',
       verdict: ring.word(RecordWord.VERDICT),
-      ...this.denierOf(ring.word(RecordWord.RULE)),
       number: ring.word(RecordWord.PACKET) >>> 0,
       seconds: ring.word(RecordWord.SECONDS) >>> 0,
       nanoseconds: ring.word(RecordWord.NANOSECONDS),
@@ -141,12 +143,22 @@ export class NodeCapture {
       checksumPending: (offload & 1) !== 0,
       segmentBytes: offload >>> 16,
       lostBefore,
-      ...(this.isReplayed && ring.word(RecordWord.POINT) === Point.RECEIVED && { replay: this.inputOf(ring, worker) }),
     };
+    const packet = this.isReplayed || ring.word(RecordWord.RULE) !== 0 ? this.withMore(plain, ring) : plain;
     const before = this.latest[worker];
     if (before?.[0]?.number === packet.number) before.push(packet);
     else this.latest[worker] = [packet];
     return packet;
+  }
+
+  /** What only some packets have. */
+  private withMore(packet: CapturedPacket, ring: RingReader): CapturedPacket {
+    const received = packet.point === 'received';
+    return {
+      ...packet,
+      ...this.denierOf(ring.word(RecordWord.RULE)),
+      ...(this.isReplayed && received && { replay: this.inputOf(ring, packet.worker) }),
+    };
   }
 
   /** The steps belong to the frames of the packet, which are in front of them. */

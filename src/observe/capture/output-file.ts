@@ -23,7 +23,8 @@ export class OutputFile {
 
   /** @throws OutputClosed, or Error of write(2) */
   write(blocks: readonly Uint8Array[]): void {
-    const all = Buffer.concat(blocks);
+    const [first] = blocks;
+    const all = blocks.length === 1 && first !== undefined ? first : Buffer.concat(blocks);
     for (let at = 0; at < all.length; ) {
       try {
         at += writeSync(this.fd, all, at);

@@ -3,10 +3,11 @@
  * and Services are in the name resolution block behind the section header.
  */
 import { Direction, LINKTYPE_ETHERNET } from '../../../native-free-dataplane/capture/frame.ts';
+import { PacketBlocks } from '../../../native-free-dataplane/capture/packet-blocks.ts';
 import {
+  encodedComments,
   pcapngInterface,
   pcapngNames,
-  pcapngPacket,
   pcapngSection,
   pcapngStatistics,
 } from '../../../native-free-dataplane/capture/pcapng-writer.ts';
@@ -15,12 +16,17 @@ import { addressWords } from '../../../native-free-dataplane/wire/address.ts';
 import { internalIpOf } from '../../api/node-identity.ts';
 import { replayComments } from '../replay/recording.ts';
 import type { Names } from '../trace/names.ts';
-import { commentsOf } from './describe.ts';
+import { commentsOf, serviceOf } from './describe.ts';
 import type { CapturedPacket } from './packet.ts';
 import type { PortIdentity } from './ports.ts';
 
 /** Type of epb_verdict: none of those that the specification assigns. The value is the number of our verdict. */
 const VERDICT_TYPE = 255;
+const VERDICT_OPTIONS = Array.from({ length: 256 }, (_, verdict) => [
+  { type: VERDICT_TYPE, bytes: Uint8Array.of(verdict) },
+]);
+/** Comments that are kept for one port. */
+const MAX_KINDS = 256;
 const WORD = 2 ** 32;
 
 export interface StreamOptions {
@@ -41,11 +47,14 @@ interface Interface {
   readonly number: number;
   captured: number;
   lost: number;
+  /** By what they depend on, beside the port: verdict, offload, and Service. */
+  readonly comments: Map<number, Map<string, Uint8Array>>;
 }
 
 export class PcapngStream {
   private readonly options: StreamOptions;
   private readonly interfaces = new Map<PortIdentity, Interface>();
+  private readonly blocks = new PacketBlocks();
 
   constructor(options: StreamOptions) {
     this.options = options;
@@ -58,16 +67,21 @@ export class PcapngStream {
     return known.length === 0 ? [section] : [section, pcapngNames(known)];
   }
 
-  packet(packet: CapturedPacket, port: PortIdentity, names: Names): Uint8Array[] {
-    const blocks: Uint8Array[] = [];
-    let source = this.interfaces.get(port);
-    if (source === undefined) {
-      const { snapBytes, filter } = this.options;
-      source = { number: this.interfaces.size, captured: 0, lost: 0 };
-      this.interfaces.set(port, source);
-      const { name, description } = port;
-      blocks.push(pcapngInterface({ linkType: LINKTYPE_ETHERNET, name, description, snapBytes, filter }));
-    }
+  /** The interface of a port; described in the file before its first frame. */
+  private described(port: PortIdentity): Interface {
+    const known = this.interfaces.get(port);
+    if (known !== undefined) return known;
+    const { snapBytes, filter } = this.options;
+    const source: Interface = { number: this.interfaces.size, captured: 0, lost: 0, comments: new Map() };
+    this.interfaces.set(port, source);
+    const { name, description } = port;
+    this.blocks.append(pcapngInterface({ linkType: LINKTYPE_ETHERNET, name, description, snapBytes, filter }));
+    return source;
+  }
+
+  /** Add the blocks of a frame to those that `take` returns. */
+  add(packet: CapturedPacket, port: PortIdentity, names: Names): void {
+    const source = this.described(port);
     source.captured++;
     source.lost += packet.lostBefore;
     const { bytes, originalBytes, seconds, nanoseconds, lostBefore } = packet;
@@ -75,12 +89,45 @@ export class PcapngStream {
       flags: packet.point === 'sent' ? Direction.OUTBOUND : Direction.INBOUND,
       packetId: packetIdOf(packet, this.options.nodes),
       queue: packet.worker,
-      verdicts: [{ type: VERDICT_TYPE, bytes: Uint8Array.of(packet.verdict) }],
-      comments: [...commentsOf(packet, port, names), ...(this.options.replayed ? replayComments(packet) : [])],
+      verdicts: VERDICT_OPTIONS[packet.verdict] as (typeof VERDICT_OPTIONS)[number],
       ...(lostBefore > 0 && { dropCount: lostBefore }),
     };
-    blocks.push(pcapngPacket(bytes, { source: source.number, seconds, nanoseconds, originalBytes, options }));
-    return blocks;
+    const description = { source: source.number, seconds, nanoseconds, originalBytes, options };
+    this.blocks.add(bytes, description, this.commentsOf(packet, port, names, source));
+  }
+
+  /** Bytes of the blocks that have been added. */
+  get length(): number {
+    return this.blocks.length;
+  }
+
+  /** The blocks that have been added, until the next one is. */
+  take(): Uint8Array {
+    return this.blocks.take();
+  }
+
+  /** The frames of a port have few different comments: they are encoded once. */
+  private commentsOf(packet: CapturedPacket, port: PortIdentity, names: Names, { comments }: Interface): Uint8Array {
+    const { verdict, checksumPending, segmentBytes, deniedBy, steps } = packet;
+    if (deniedBy !== undefined || steps !== undefined || this.options.replayed) {
+      const replay = this.options.replayed ? replayComments(packet) : [];
+      return encodedComments([...commentsOf(packet, port, names), ...replay]);
+    }
+    const service = serviceOf(packet, names) ?? '';
+    const kind = (segmentBytes << 9) | (verdict << 1) | (checksumPending ? 1 : 0);
+    let ofKind = comments.get(kind);
+    if (ofKind === undefined) {
+      // Super-packets may have any segment size.
+      if (comments.size >= MAX_KINDS) comments.clear();
+      ofKind = new Map();
+      comments.set(kind, ofKind);
+    }
+    let encoded = ofKind.get(service);
+    if (encoded === undefined) {
+      encoded = encodedComments(commentsOf(packet, port, names));
+      ofKind.set(service, encoded);
+    }
+    return encoded;
   }
 
   /**

@@ -16,11 +16,20 @@ export interface PortIdentity {
   readonly pod: Pod | undefined;
 }
 
+/** Words of a hop that decide whose port it is: up to the end of its address. */
+const IDENTITY_WORDS: number = HopWord.ADDRESS_2;
+
+interface KnownPort {
+  /** Those words when the identity was made. */
+  readonly hop: Int32Array;
+  readonly identity: PortIdentity;
+}
+
 export class NodePorts {
   readonly node: string;
   private readonly shared: SharedMemory;
   private readonly table: NodeTable;
-  private readonly known = new Map<number, PortIdentity>();
+  private readonly known = new Map<number, KnownPort>();
 
   /** @throws Error if the node's memory is of another version */
   constructor(node: string) {
@@ -65,15 +74,29 @@ export class NodePorts {
    * becomes known.
    */
   identity(port: number, names: Names): PortIdentity {
-    const before = this.known.get(port);
+    const known = this.known.get(port);
+    // This is done for each frame: words are compared, not addresses as text.
+    if (known !== undefined && (port === 0 || (known.identity.pod && this.isSameHop(port, known.hop))))
+      return known.identity;
+    const before = known?.identity;
     const address = this.addressAt(port) ?? before?.address ?? '';
     // A pod that has been deleted keeps the name under which it was captured.
     if (before?.address === address && (address === '' || before.pod !== undefined)) return before;
     const pod = address === '' ? undefined : names.podAt(address);
     if (before?.address === address && pod === undefined) return before;
     const identity = this.describe(port, address, pod);
-    this.known.set(port, identity);
+    const at = hopAt(port);
+    this.known.set(port, { hop: this.table.hops.slice(at, at + IDENTITY_WORDS), identity });
     return identity;
+  }
+
+  private isSameHop(port: number, hop: Int32Array): boolean {
+    const at = hopAt(port);
+    // The MTU may change for the same pod.
+    for (let i = 0; i < hop.length; i++) {
+      if (i !== HopWord.MTU && this.table.hops[at + i] !== hop[i]) return false;
+    }
+    return true;
   }
 
   private describe(port: number, address: string, pod: Pod | undefined): PortIdentity {

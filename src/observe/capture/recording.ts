@@ -17,6 +17,8 @@ export interface RecordingOptions extends StreamOptions {
   readonly ring: FileRing | undefined;
 }
 
+/** What is written at once. */
+const WRITE_BYTES = 1 << 20;
 const NOTHING_LOST = (): number => 0;
 
 export class Recording {
@@ -36,20 +38,14 @@ export class Recording {
   /** @throws OutputClosed, or Error of write(2) */
   write(packets: readonly CapturedPacket[], portOf: (packet: CapturedPacket) => PortIdentity, names: Names): void {
     const { ring } = this.options;
-    let blocks: Uint8Array[] = [];
-    let bytes = 0;
     for (const packet of packets) {
-      const added = this.stream.packet(packet, portOf(packet), names);
-      blocks.push(...added);
-      if (ring === undefined) continue;
-      for (const block of added) bytes += block.length;
-      if (this.file.bytes + bytes < ring.bytes) continue;
-      this.file.write(blocks);
-      this.next(ring, names);
-      blocks = [];
-      bytes = 0;
+      this.stream.add(packet, portOf(packet), names);
+      const { length } = this.stream;
+      const isFull = ring !== undefined && this.file.bytes + length >= ring.bytes;
+      if (isFull || length >= WRITE_BYTES) this.file.write([this.stream.take()]);
+      if (isFull) this.next(ring, names);
     }
-    if (blocks.length > 0) this.file.write(blocks);
+    if (this.stream.length > 0) this.file.write([this.stream.take()]);
   }
 
   private next({ files }: FileRing, names: Names): void {

@@ -29,6 +29,8 @@ const keyOf = ({ metadata }: Pod | Service): string => `${metadata.namespace ?? 
 
 export class Names implements StepNames {
   readonly objects: NamedObjects;
+  /** Ports of Services by `ADDRESS:PORT/PROTOCOL`, and NodePorts by `:PORT/PROTOCOL`; made when first asked for. */
+  private ports: Map<string, ServicePortName> | undefined;
 
   constructor(objects: NamedObjects = NO_OBJECTS) {
     this.objects = objects;
@@ -61,16 +63,9 @@ export class Names implements StepNames {
 
   /** The Service port of an address and port; a NodePort matches any address. */
   servicePort(ip: string, protocol: number, number: number): ServicePortName | undefined {
-    const named = protocolName(protocol).toUpperCase();
-    const ports = this.objects.services.flatMap((service) =>
-      (service.spec.ports ?? [])
-        .filter(({ protocol: own = 'TCP' }) => own === named)
-        .map((port): ServicePortName => ({ service, port })),
-    );
-    return (
-      ports.find(({ service, port }) => port.port === number && addressesOf(service).includes(ip)) ??
-      ports.find(({ port }) => port.nodePort === number)
-    );
+    this.ports ??= portsOf(this.objects.services);
+    const named = `${number}/${protocolName(protocol).toUpperCase()}`;
+    return this.ports.get(`${ip}:${named}`) ?? this.ports.get(`:${named}`);
   }
 
   /** Pods that a Service selects, ready or not. */
@@ -83,6 +78,21 @@ export class Names implements StepNames {
         matchesLabels(selector, pod.metadata.labels),
     );
   }
+}
+
+function portsOf(services: readonly Service[]): Map<string, ServicePortName> {
+  const found = new Map<string, ServicePortName>();
+  const add = (key: string, named: ServicePortName): void => {
+    if (!found.has(key)) found.set(key, named);
+  };
+  for (const service of services) {
+    for (const port of service.spec.ports ?? []) {
+      const { protocol = 'TCP', nodePort } = port;
+      for (const ip of addressesOf(service)) add(`${ip}:${port.port}/${protocol}`, { service, port });
+      if (nodePort) add(`:${nodePort}/${protocol}`, { service, port });
+    }
+  }
+  return found;
 }
 
 function addressesOf({ spec, status }: Service): string[] {

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Direction, LINKTYPE_ETHERNET } from '../../../native-free-dataplane/capture/frame.ts';
+import { pcapngPacket } from '../../../native-free-dataplane/capture/packet-blocks.ts';
 import { nanosecondWords } from '../../../native-free-dataplane/capture/pcapng-format.ts';
 import {
   pcapngInterface,
   pcapngNames,
-  pcapngPacket,
   pcapngSection,
   pcapngStatistics,
 } from '../../../native-free-dataplane/capture/pcapng-writer.ts';

@@ -46,7 +46,12 @@ class Capturing {
   readonly port: number;
 
   constructor() {
-    const emitter: Emitter = { emit: (pkt: Packet) => this.capture.sent(pkt, this.refusal) };
+    const emitter: Emitter = {
+      emit: (pkt: Packet) => {
+        this.capture.sending(pkt);
+        this.capture.sent(pkt, this.refusal);
+      },
+    };
     this.node = new TestNode({ emitter });
     this.node
       .pod('client', CLIENT)

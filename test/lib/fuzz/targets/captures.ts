@@ -1,10 +1,7 @@
 /** Capture files, pcap and pcapng, valid and damaged: read as far as they are valid, the same in pieces of any size. */
 import { LINKTYPE_ETHERNET, MAX_CAPTURED_BYTES } from '../../../../native-free-dataplane/capture/frame.ts';
-import {
-  pcapngInterface,
-  pcapngPacket,
-  pcapngSection,
-} from '../../../../native-free-dataplane/capture/pcapng-writer.ts';
+import { pcapngPacket } from '../../../../native-free-dataplane/capture/packet-blocks.ts';
+import { pcapngInterface, pcapngSection } from '../../../../native-free-dataplane/capture/pcapng-writer.ts';
 import { readCapture, writeCapture } from '../../frames/capture-file.ts';
 import { concat } from '../../frames/frame-builder.ts';
 import { seedFrames } from '../../fuzz-node.ts';

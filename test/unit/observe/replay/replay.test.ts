@@ -58,7 +58,12 @@ function record(): { snapshot: NodeSnapshot; file: Uint8Array } {
   const shared = openShared(memoryName(NODE, 'capture'), { bytes: captureBytes(RING), create: true });
   const memory = createCaptureMemory(shared.buffer, RING);
   const capture = new WorkerCapture(memory, 0, pipeline);
-  const emitter: Emitter = { emit: (pkt) => capture.sent(pkt, Verdict.GO_ON) };
+  const emitter: Emitter = {
+    emit: (pkt) => {
+      capture.sending(pkt);
+      capture.sent(pkt, Verdict.GO_ON);
+    },
+  };
   const node = fuzzNode(emitter, {});
   const random = seededRandom(5);
   const frames = seedFrames().filter((_, i) => i % 7 === 0);
@@ -94,7 +99,9 @@ function record(): { snapshot: NodeSnapshot; file: Uint8Array } {
     address: '',
     pod: undefined,
   }));
-  const blocks = [...stream.begin(names), ...packets.flatMap((packet) => stream.packet(packet, port(packet), names))];
+  const blocks = stream.begin(names);
+  for (const packet of packets) stream.add(packet, port(packet), names);
+  blocks.push(stream.take());
   assert.equal([...reader.totals().values()].map(({ lost }) => lost).filter(Boolean), [], 'nothing was lost');
   reader.close();
   shared.close();
