@@ -2,6 +2,7 @@
  *
  *   traffic udp-send IP PORT SECONDS BYTES        as fast as one thread can; prints "sent N"
  *   traffic udp-receive PORT SECONDS              counts SECONDS from 0.2 s after the first datagram; "received N SECONDS"
+ *   traffic udp-flows IP PORT SECONDS PER_SECOND  one datagram each of so many connections a second; "sent N"
  *   traffic accept PORT COUNT                     TCP on COUNT ports from PORT; answers one byte with its own port number
  *   traffic connect IP PORT SECONDS PARALLEL      connect, one byte, answer, reset, again; "connections N failed N"
  *   traffic first-packet IP PORT COUNT PAUSE_US   one connect at a time; microseconds of SYN to SYN/ACK, one per line
@@ -22,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, MAX_PARALLEL = 256, MAX_DATAGRAM = 2048, MAX_EVENTS = 128 };
+enum { BATCH = 64, MAX_PARALLEL = 256, MAX_DATAGRAM = 2048, MAX_EVENTS = 128, FLOW_PORTS = 60000 };
 
 static void fail(const char *what) {
   fprintf(stderr, "traffic: %s: %s\n", what, strerror(errno));
@@ -66,6 +67,25 @@ static int udp_send(const char *ip, int port, double length, int bytes) {
   while (seconds(CLOCK_MONOTONIC) < end)
     for (int i = 0; i < BATCH; i++)
       if (send(fd, payload, bytes, 0) == bytes) sent++;
+  printf("sent %lu\n", sent);
+  return 0;
+}
+
+/* Through a raw socket, which needs no port of its own for each connection. */
+static int udp_flows(const char *ip, int port, double length, int per_second) {
+  int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_UDP);
+  if (fd < 0) fail("socket");
+  struct sockaddr_in to = address(ip, 0);
+  uint64_t sent = 0;
+  double begin = seconds(CLOCK_MONOTONIC);
+  for (double now = begin; now < begin + length; now = seconds(CLOCK_MONOTONIC)) {
+    for (uint64_t due = (now - begin) * per_second; sent < due; sent++) {
+      /* Source port, destination port, length, no checksum (RFC 768); a pair of ports is used once. */
+      uint16_t datagram[] = {htons(1024 + sent % FLOW_PORTS), htons(port + sent / FLOW_PORTS), htons(8), 0};
+      if (sendto(fd, datagram, sizeof datagram, 0, (struct sockaddr *)&to, sizeof to) < 0 && errno != ENOBUFS) fail("sendto");
+    }
+    usleep(1000);
+  }
   printf("sent %lu\n", sent);
   return 0;
 }
@@ -236,11 +256,12 @@ static int until(const char *ip, int port, int wanted, double patience_ms) {
 int main(int argc, char **argv) {
   const char *mode = argc > 1 ? argv[1] : "";
   if (!strcmp(mode, "udp-send") && argc == 6) return udp_send(argv[2], atoi(argv[3]), atof(argv[4]), atoi(argv[5]));
+  if (!strcmp(mode, "udp-flows") && argc == 6) return udp_flows(argv[2], atoi(argv[3]), atof(argv[4]), atoi(argv[5]));
   if (!strcmp(mode, "udp-receive") && argc == 4) return udp_receive(atoi(argv[2]), atof(argv[3]));
   if (!strcmp(mode, "accept") && argc == 4) accept_forever(atoi(argv[2]), atoi(argv[3]));
   if (!strcmp(mode, "connect") && argc == 6) return connect_rate(argv[2], atoi(argv[3]), atof(argv[4]), atoi(argv[5]));
   if (!strcmp(mode, "first-packet") && argc == 6) return first_packet(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
   if (!strcmp(mode, "until") && argc == 6) return until(argv[2], atoi(argv[3]), atoi(argv[4]), atof(argv[5]));
-  fprintf(stderr, "usage: traffic udp-send|udp-receive|accept|connect|first-packet|until ... (see the head of traffic.c)\n");
+  fprintf(stderr, "usage: traffic udp-send|udp-flows|udp-receive|accept|connect|first-packet|until ... (see the head of traffic.c)\n");
   return 2;
 }

@@ -76,6 +76,51 @@ test('a connection is seen at both nodes, with pods and Service, and a refused o
   assert.is(drop?.l4?.TCP?.destination_port, 80);
 });
 
+const resolving = (name: string): string[] => [
+  process.execPath,
+  '-e',
+  `const { Resolver } = require('dns').promises;
+   const resolver = new Resolver({ timeout: 3000, tries: 2 });
+   resolver.setServers(['10.96.0.10']);
+   resolver.resolve4('${name}').then(() => 0, () => 0);`,
+];
+
+test("a pod's queries and their answers are flows, and with --http requests and responses, each once", async () => {
+  const written = await observed(['--http', '--type', 'l7', '-o', 'jsonpb'], async () => {
+    await cluster.exec(CLIENT, resolving('web.default.svc.cluster.local'));
+    await cluster.exec(CLIENT, resolving('none.example.com'));
+    await cluster.exec(CLIENT, ['curl', '-s', '-m5', 'http://10.96.4.1/cart?id=1']);
+  });
+  const seen = written.flatMap((line) => (JSON.parse(line) as FlowResponse).flow ?? []);
+  const dns = seen.filter(({ l7 }) => l7?.dns?.query === 'web.default.svc.cluster.local.');
+  assert.equal(
+    dns.map(({ l7 }) => l7?.type),
+    ['REQUEST', 'RESPONSE'],
+  );
+  const [query, answer] = dns;
+  assert.equal(answer?.l7?.dns?.ips, ['10.96.4.1']);
+  assert.ok(Number(answer?.l7?.latency_ns) > 0);
+  assert.equal([query?.source?.pod_name, answer?.destination?.pod_name], ['client', 'client']);
+  assert.equal([query?.node_name, answer?.node_name], ['n2', 'n2']);
+  assert.equal([query?.destination?.identity, answer?.source?.identity], [1, 1], 'the name server is on the node');
+  assert.equal(answer?.source_service, { name: 'kube-dns', namespace: 'kube-system' });
+  const missing = seen.find(({ l7 }) => l7?.dns?.query === 'none.example.com.' && l7.type === 'RESPONSE');
+  assert.is(missing?.l7?.dns?.rcode, 3);
+
+  const http = seen.filter(({ l7 }) => l7?.http?.url === 'http://10.96.4.1/cart?id=1');
+  assert.equal(
+    http.map(({ node_name, l7 }) => [node_name, l7?.type, l7?.http?.method, l7?.http?.code]),
+    [
+      ['n1', 'REQUEST', 'GET', undefined],
+      ['n1', 'RESPONSE', 'GET', 200],
+    ],
+  );
+  assert.equal([http[0]?.source?.pod_name, http[0]?.destination?.pod_name], ['client', 'web']);
+  const { status, stderr } = await dataplane(['observe', '--http']);
+  assert.is(status, 2);
+  assert.match(stderr, '--http needs --follow or --serve');
+});
+
 test('a connection that a policy denies is seen as its verdict and as a drop, with the policy, and as events on both pods', async () => {
   const policy = {
     apiVersion: 'networking.k8s.io/v1',

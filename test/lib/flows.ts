@@ -1,11 +1,15 @@
 /** Objects and connection events for tests of flows. */
 import type { DroppedPacket, DropText } from '../../native-free-dataplane/print/drop.ts';
 import type { FlowText } from '../../native-free-dataplane/print/flow.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../native-free-dataplane/protocols.ts';
 import type { NetworkPolicy } from '../../src/api/types/network-policy.ts';
 import type { NodeObject, Pod, Service } from '../../src/api/types/objects.ts';
 import { FlowAddresses } from '../../src/observe/flows/addresses.ts';
 import { FlowMaker } from '../../src/observe/flows/flows.ts';
+import type { MessageEvent } from '../../src/observe/flows/layer7.ts';
 import { FlowPolicies } from '../../src/observe/flows/policies.ts';
+import type { DnsMessage } from '../../src/observe/layer7/dns.ts';
+import type { SeenMessage } from '../../src/observe/layer7/messages.ts';
 
 export const TIME = '2026-11-08T13:04:05.120Z';
 
@@ -38,7 +42,7 @@ export function maker(...policies: readonly NetworkPolicy[]): FlowMaker {
   const known = addresses();
   const own = new FlowPolicies(known.policyPod);
   for (const policy of policies) own.setPolicy(policy);
-  return new FlowMaker({ addresses: known, policies: own }, '0.1.0');
+  return new FlowMaker({ addresses: known, policies: own }, '0.1.0', ['n1', 'n2']);
 }
 
 /** The first packet of client's connection to the Service shop/web. */
@@ -78,3 +82,70 @@ export const TO_WEB: FlowText = {
   bytes: [60, 0],
   status: ['CONFIRMED', 'DST_NAT'],
 };
+
+/** A connection of client to a host outside, masqueraded by its node. */
+export const TO_OUTSIDE: FlowText = {
+  ...TO_WEB,
+  original: { src: '10.244.1.2', srcPort: 40001, dst: '192.0.2.7', dstPort: 443 },
+  reply: { src: '192.0.2.7', srcPort: 443, dst: '172.18.0.11', dstPort: 61001 },
+};
+
+const DNS: DnsMessage = {
+  kind: 'dns',
+  isReply: false,
+  id: 7,
+  name: 'www.example.com.',
+  type: 'A',
+  rcode: 0,
+  addresses: [],
+  aliases: [],
+  ttl: 0,
+  answerTypes: [],
+};
+const DNS_ENDS = {
+  protocol: PROTOCOL_UDP,
+  client: { ip: '10.244.1.2', port: 40000 },
+  server: { ip: '172.18.0.11', port: 53 },
+  asked: { ip: '10.96.0.10', port: 53 },
+};
+
+/** client asks the name server of its node for www.example.com. */
+export const DNS_QUERY: SeenMessage = { ...DNS_ENDS, message: DNS, timeMs: 1000 };
+export const DNS_ANSWER: SeenMessage = {
+  ...DNS_ENDS,
+  message: {
+    ...DNS,
+    isReply: true,
+    addresses: ['192.0.2.7'],
+    aliases: ['www.example.net.'],
+    ttl: 30,
+    answerTypes: ['CNAME', 'A'],
+  },
+  timeMs: 1002.5,
+};
+export const NO_SUCH_NAME: SeenMessage = {
+  ...DNS_ENDS,
+  message: { ...DNS, isReply: true, id: 8, name: 'none.shop.svc.cluster.local.', rcode: 3 },
+  timeMs: 1003,
+};
+
+const HTTP_ENDS = {
+  protocol: PROTOCOL_TCP,
+  client: { ip: '10.244.1.2', port: 40000 },
+  server: { ip: '10.244.2.2', port: 8080 },
+  asked: { ip: '10.96.4.1', port: 80 },
+};
+
+/** client asks the Service shop/web for a page. */
+export const HTTP_REQUEST: SeenMessage = {
+  ...HTTP_ENDS,
+  message: { kind: 'http', isReply: false, method: 'GET', url: 'http://shop/cart?id=1', version: 'HTTP/1.1' },
+  timeMs: 2000,
+};
+export const HTTP_RESPONSE: SeenMessage = {
+  ...HTTP_ENDS,
+  message: { kind: 'http', isReply: true, code: 204, version: 'HTTP/1.1' },
+  timeMs: 2012.5,
+};
+
+export const messageOf = (node: string, seen: SeenMessage): MessageEvent => ({ node, kind: 'MESSAGE', seen });

@@ -2,7 +2,9 @@
 import {
   byDirection,
   byDropReason,
+  byIdentity,
   byIp,
+  byIpVersion,
   byLabel,
   byNamespace,
   byNode,
@@ -11,23 +13,28 @@ import {
   byProtocol,
   byService,
   byTcpFlags,
+  byTranslatedIp,
   byType,
+  byUuid,
   byVerdict,
   byWorkload,
   type End,
   type FlowFilter,
   FlowFilters,
+  PROTOCOLS,
   TCP_FLAGS,
   type Test,
   VERDICTS_OF_FLOWS,
 } from '../../observe/hubble/filter.ts';
 import type { TcpFlag } from '../../observe/hubble/flow.ts';
 import { ObservationPoints } from '../../observe/hubble/flow.ts';
+import { byFqdn, byHttpMethod, byHttpPath, byHttpStatus, byHttpUrl } from '../../observe/hubble/layer7-filter.ts';
+import { filterOfJson } from '../../observe/hubble/server/request-filter.ts';
 import { usageError } from '../errors.ts';
 import type { Args, Options } from './args.ts';
 import { dnsLabel, oneOf, portNumber } from './values.ts';
 
-const ENDS = ['pod', 'ip', 'port', 'namespace', 'service', 'label', 'workload'] as const;
+const ENDS = ['pod', 'ip', 'port', 'namespace', 'service', 'label', 'workload', 'fqdn', 'identity'] as const;
 type EndProperty = (typeof ENDS)[number];
 
 const END_HELP: Readonly<Record<EndProperty, readonly [value: string, help: string, short?: string]>> = {
@@ -38,6 +45,8 @@ const END_HELP: Readonly<Record<EndProperty, readonly [value: string, help: stri
   service: ['[NAMESPACE/]NAME', "beginning of the name of a Service, at the client's side"],
   label: ['KEY[=VALUE]', 'label of a pod, or reserved:world, reserved:host, reserved:remote-node', 'l'],
   workload: ['[KIND/]NAME', 'Deployment, StatefulSet or the like that owns the pod'],
+  fqdn: ['NAME', 'name that the other end has looked up the address by; * stands for any text'],
+  identity: ['NUMBER', 'identity of a pod, or host, world or remote-node'],
 };
 
 function endOptions(): Options {
@@ -53,7 +62,7 @@ function endOptions(): Options {
 
 export const FLOW_FILTER_OPTIONS: Options = {
   ...endOptions(),
-  protocol: { value: 'PROTOCOL', multiple: true, help: 'tcp, udp, sctp, icmp, icmpv4 or icmpv6' },
+  protocol: { value: 'PROTOCOL', multiple: true, help: PROTOCOLS.join(', ') },
   verdict: { value: 'VERDICT', multiple: true, help: VERDICTS_OF_FLOWS.join(' or ') },
   'tcp-flags': {
     value: 'FLAGS',
@@ -64,7 +73,7 @@ export const FLOW_FILTER_OPTIONS: Options = {
     short: 't',
     value: 'TYPE[:SUBTYPE]',
     multiple: true,
-    help: 'trace, drop, policy-verdict, or such as trace:to-overlay',
+    help: 'trace, drop, policy-verdict, l7, or such as trace:to-overlay',
   },
   'drop-reason-desc': { value: 'REASON', multiple: true, help: "Cilium's name of a reason, or ours (docs/drops.md)" },
   'node-name': { value: 'PATTERN', multiple: true, help: 'node that has seen the packet; * stands for any text' },
@@ -73,7 +82,24 @@ export const FLOW_FILTER_OPTIONS: Options = {
     multiple: true,
     help: 'ingress or egress, as seen from a pod of the node',
   },
+  'ip-version': { value: 'VERSION', multiple: true, help: '4 or 6' },
+  'snat-ip': { value: 'IP', multiple: true, help: 'address that the source is masqueraded with, or a network' },
+  'http-status': {
+    value: 'CODE',
+    multiple: true,
+    help: 'status code such as 404; 5+ stands for all that begin with 5',
+  },
+  'http-method': { value: 'METHOD', multiple: true, help: 'method of a request, such as get' },
+  'http-path': { value: 'PATTERN', multiple: true, help: 'regular expression for the path of a URL' },
+  'http-url': { value: 'PATTERN', multiple: true, help: 'regular expression for a URL' },
+  uuid: { value: 'UUID', multiple: true, help: 'the flow with this identifier' },
   not: { help: 'reverse the next filter' },
+  allowlist: {
+    value: 'JSON',
+    multiple: true,
+    help: "a filter as a message of Hubble's API (FlowFilter); flows must pass one",
+  },
+  denylist: { value: 'JSON', multiple: true, help: 'the same; flows must pass none' },
 };
 
 interface Given {
@@ -88,13 +114,35 @@ export function readFlowFilters(args: Args): FlowFilters {
   let reversed = false;
   for (const { name, value } of args.inOrder) {
     if (name === 'not') reversed = true;
+    else if (name === 'allowlist' || name === 'denylist') continue;
     else if (Object.hasOwn(FLOW_FILTER_OPTIONS, name) && value !== undefined) {
       (reversed ? deny : allow).push({ name, value });
       reversed = false;
     }
   }
   if (reversed) throw usageError('--not has no filter after it', 'give it before the filter that it reverses');
-  return new FlowFilters(combined(allow), combined(deny));
+  const messages = (name: 'allowlist' | 'denylist') =>
+    args.texts(name).map((text) => readFilterMessage(text, `--${name}`));
+  return new FlowFilters([...combined(allow), ...messages('allowlist')], [...combined(deny), ...messages('denylist')]);
+}
+
+/**
+ * Can messages of applications pass the filters, or are they needed for one? If not, nodes need not look for them. Only
+ * what is asked for most is considered.
+ */
+export function mayBeMessages(args: Args): boolean {
+  const { inOrder } = args;
+  const reversed = (at: number): boolean => inOrder[at - 1]?.name === 'not';
+  const valuesOf = (wanted: string) =>
+    inOrder.flatMap(({ name, value = '' }, at) => (name === wanted && !reversed(at) ? [value.toLowerCase()] : []));
+  if (inOrder.some(({ name }) => name.endsWith('fqdn'))) return true;
+  const [types, verdicts, protocols] = [valuesOf('type'), valuesOf('verdict'), valuesOf('protocol')];
+  return (
+    (types.length === 0 || types.includes('l7')) &&
+    (verdicts.length === 0 || verdicts.includes('forwarded')) &&
+    (protocols.length === 0 || protocols.some((one) => ['dns', 'http', 'udp', 'tcp'].includes(one))) &&
+    valuesOf('tcp-flags').length + valuesOf('drop-reason-desc').length === 0
+  );
 }
 
 /**
@@ -138,6 +186,10 @@ function endTest(property: EndProperty, end: End, name: string, value: string, g
       return byLabel(end, value);
     case 'workload':
       return byWorkload(end, value);
+    case 'fqdn':
+      return byFqdn(end, value) ?? refuse(option, value, 'a name such as www.example.com or *.example.com');
+    case 'identity':
+      return byIdentity(end, value) ?? refuse(option, value, 'a number, host, world or remote-node');
   }
 }
 
@@ -155,7 +207,7 @@ function flowTest(name: string, value: string): Test {
   const option = `--${name}`;
   switch (name) {
     case 'protocol':
-      return byProtocol(value) ?? refuse(option, value, 'tcp, udp, sctp, icmp, icmpv4 or icmpv6');
+      return byProtocol(value) ?? refuse(option, value, `one of ${PROTOCOLS.join(', ')}`);
     case 'verdict':
       return byVerdict(oneOf(...VERDICTS_OF_FLOWS)(value.toUpperCase(), option));
     case 'tcp-flags':
@@ -163,12 +215,26 @@ function flowTest(name: string, value: string): Test {
     case 'type':
       return (
         byType(value, SUB_TYPES) ??
-        refuse(option, value, `trace, drop, policy-verdict or trace:${[...SUB_TYPES.keys()].join('|')}`)
+        refuse(option, value, `trace, drop, policy-verdict, l7 or trace:${[...SUB_TYPES.keys()].join('|')}`)
       );
     case 'node-name':
       return byNode(value);
     case 'traffic-direction':
       return byDirection(oneOf('ingress', 'egress')(value.toLowerCase(), option).toUpperCase());
+    case 'ip-version':
+      return byIpVersion(`IPv${oneOf('4', '6')(value, option)}`);
+    case 'snat-ip':
+      return byTranslatedIp(value) ?? refuse(option, value, 'an address or a network such as 172.18.0.0/16');
+    case 'http-status':
+      return byHttpStatus(value) ?? refuse(option, value, 'a status code such as 404, or a beginning such as 5+');
+    case 'http-method':
+      return byHttpMethod(value);
+    case 'http-path':
+      return byHttpPath(value) ?? refuse(option, value, 'a regular expression');
+    case 'http-url':
+      return byHttpUrl(value) ?? refuse(option, value, 'a regular expression');
+    case 'uuid':
+      return byUuid(value);
     default:
       return byDropReason(value);
   }
@@ -179,6 +245,18 @@ function readFlags(text: string, option: string): TcpFlag[] {
     const flag = TCP_FLAGS.find((known) => known === name.toUpperCase());
     return flag ?? refuse(option, text, `TCP flags such as syn,ack (${TCP_FLAGS.join(', ')})`);
   });
+}
+
+function readFilterMessage(text: string, option: string): FlowFilter {
+  try {
+    return filterOfJson(text);
+  } catch (error) {
+    return refuse(
+      option,
+      text,
+      `a FlowFilter as JSON, such as {"source_pod":["default/web"]}: ${(error as Error).message}`,
+    );
+  }
 }
 
 function refuse(option: string, value: string, expected: string): never {

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import type { Flow, FlowResponse } from '../../observe/hubble/flow.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { endOnSignals } from '../args/capture-args.ts';
-import { FLOW_FILTER_OPTIONS, readFlowFilters } from '../args/flow-filter.ts';
+import { FLOW_FILTER_OPTIONS, mayBeMessages, readFlowFilters } from '../args/flow-filter.ts';
 import { pointInTime } from '../args/point-in-time.ts';
 import { oneOf, wholeNumber } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
@@ -13,6 +13,7 @@ import { note } from '../output/output.ts';
 import type { FlowEvent } from '../sources/conntrack-events.ts';
 import type { DropEvent } from '../sources/drop-events.ts';
 import type { EventSource } from '../sources/follow-events.ts';
+import type { MessageEvent } from '../sources/message-events.ts';
 
 export const command: Command = {
   usage: [
@@ -20,8 +21,8 @@ export const command: Command = {
     'observe --input-file FILE [--last N] [FILTERS]',
     'observe --serve ADDRESS [--flow-log DIR --flow-log-size MB]',
   ],
-  about: `Show flows: connections as they start, are answered and end, and packets that did not arrive, with the names of
-pods, Services and nodes. Options, filters and formats are those of \`hubble observe\`, whose program can read -o jsonpb.
+  about: `Show flows: connections as they start, are answered and end, packets that did not arrive, and while flows are
+followed also queries and answers of name servers, with the names of pods, Services and nodes. Options, filters and formats are those of \`hubble observe\`, whose program can read -o jsonpb.
 Without --follow, the flows are shown that the nodes still hold: they record connections only while they are followed, and
 drops always.`,
   options: {
@@ -35,6 +36,7 @@ drops always.`,
     serve: { value: 'ADDRESS', help: "serve Hubble's API: localhost:4245 for the hubble program, or unix:PATH" },
     'flow-log': { value: 'DIR', help: 'with --serve: also keep flows in files, for --since' },
     'flow-log-size': { value: 'MB', help: 'with --flow-log: megabytes of the files together (default 100)' },
+    http: { help: 'with --follow or --serve: also requests and responses of HTTP/1, without bodies' },
     ...FLOW_FILTER_OPTIONS,
     output: { short: 'o', value: 'FORMAT', help: 'compact (default), table, dict, json or jsonpb' },
     'print-node-name': { help: 'print the node that has seen the flow' },
@@ -46,6 +48,8 @@ drops always.`,
     'dataplane observe -f --pod client',
     'dataplane observe -f --verdict DROPPED --print-node-name',
     'dataplane observe --type policy-verdict --print-policy-names',
+    'dataplane observe -f --protocol dns --pod client',
+    'dataplane observe -f --http --http-status 5+',
     'dataplane observe -f --to-service web --not --from-ip 10.244.1.0/24',
     'dataplane observe --serve localhost:4245 --flow-log /var/log/dataplane-flows',
     'dataplane observe -f -o jsonpb | hubble observe --input-file - --protocol tcp',
@@ -57,6 +61,8 @@ drops always.`,
 const LAST = 20;
 /** Which of the recorded flows to show. */
 interface Selection {
+  /** May messages of applications be among them? */
+  readonly messages: boolean;
   readonly passes: (flow: Flow) => boolean;
   readonly last: number | undefined;
   readonly first: number | undefined;
@@ -67,6 +73,8 @@ async function run(args: Args): Promise<void> {
   if (args.has('serve')) return serve(args);
   for (const name of ['flow-log', 'flow-log-size']) if (args.has(name)) throw usageError(`--${name} needs --serve`);
   const following = args.flag('follow');
+  if (args.has('http') && !following)
+    throw usageError('--http needs --follow or --serve', 'nodes do not keep requests');
   const selection = readSelection(args, following);
   const format = args.value('output', oneOf(...FLOW_FORMATS)) ?? 'compact';
   const options = {
@@ -88,7 +96,7 @@ async function run(args: Args): Promise<void> {
   const names = await openFlowNames();
   if (names.missing !== undefined) note(`names are missing: ${names.missing}`);
   try {
-    if (following) await follow(nodes, names, selection, printer);
+    if (following) await follow({ nodes, names, http: args.flag('http') }, selection, printer);
     else await showPast(nodes, names, selection, printer);
   } finally {
     names.close();
@@ -107,7 +115,7 @@ async function serve(args: Args): Promise<void> {
       `--serve ${address}: expected an address of this machine alone, such as localhost:4245 or unix:/run/flows.sock`,
     );
   }
-  const others = args.inOrder.find(({ name }) => !['serve', 'flow-log', 'flow-log-size'].includes(name));
+  const others = args.inOrder.find(({ name }) => !['serve', 'flow-log', 'flow-log-size', 'http'].includes(name));
   if (others !== undefined)
     throw usageError(`--${others.name} cannot be used with --serve`, 'give filters to `hubble observe`');
   const directory = args.text('flow-log');
@@ -125,7 +133,7 @@ async function serve(args: Args): Promise<void> {
   const log = directory === undefined ? undefined : { directory, bytes: (megabytes ?? LOG_MB) * MEGABYTE };
   const started = (): void => note(`serving the flows of ${nodes.join(', ')} at ${address}; Ctrl-C ends`);
   try {
-    await serveFlows({ address, log, nodes, names, started, note }, endOnSignals());
+    await serveFlows({ address, log, nodes, http: args.flag('http'), names, started, note }, endOnSignals());
   } finally {
     names.close();
   }
@@ -144,6 +152,7 @@ function readSelection(args: Args, following: boolean): Selection {
   const last =
     args.value('last', number) ?? (following ? (args.has('since') ? undefined : 0) : bounded ? undefined : LAST);
   return {
+    messages: mayBeMessages(args),
     passes: (flow) => {
       const at = Date.parse(flow.time);
       return at >= since && at <= until && filters.passes(flow);
@@ -170,7 +179,10 @@ async function eventSources(nodes: readonly string[]) {
     import('../sources/follow-events.ts'),
     import('../sources/flow-maker.ts'),
   ]);
-  const sources: EventSource<FlowEvent | DropEvent>[] = [...connectionEvents(nodes), ...dropEvents(nodes)];
+  const sources: EventSource<FlowEvent | DropEvent | MessageEvent>[] = [
+    ...connectionEvents(nodes),
+    ...dropEvents(nodes),
+  ];
   return { sources, followEvents, pastEvents, flowsOfEvents };
 }
 
@@ -181,7 +193,7 @@ async function showPast(
   printer: FlowPrinter,
 ): Promise<void> {
   const { sources, pastEvents, flowsOfEvents } = await eventSources(nodes);
-  const flowsOf = flowsOfEvents(names);
+  const flowsOf = flowsOfEvents(names, nodes);
   const events = pastEvents(sources);
   for (const source of sources) source.close();
   for (const flow of selected(events.flatMap(flowsOf), selection)) printer.flow(flow);
@@ -190,14 +202,20 @@ async function showPast(
     note('no connections are recorded: nodes record them only while `dataplane observe -f` runs');
 }
 
-async function follow(
-  nodes: readonly string[],
-  names: Names,
-  selection: Selection,
-  printer: FlowPrinter,
-): Promise<void> {
+interface Followed {
+  readonly nodes: readonly string[];
+  readonly names: Names;
+  /** Also HTTP. */
+  readonly http: boolean;
+}
+
+async function follow({ nodes, names, http }: Followed, selection: Selection, printer: FlowPrinter): Promise<void> {
   const { sources, followEvents, flowsOfEvents } = await eventSources(nodes);
-  const flowsOf = flowsOfEvents(names);
+  if (selection.messages) {
+    const { messageEvents } = await import('../sources/message-events.ts');
+    sources.push(...messageEvents(nodes, { http, note }));
+  }
+  const flowsOf = flowsOfEvents(names, nodes);
   const ended = endOnSignals();
   // The reader of the pipe has ended (`| head`).
   process.stdout.on('error', () => ended.abort());

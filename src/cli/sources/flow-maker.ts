@@ -6,10 +6,14 @@ import { readVersion } from '../version.ts';
 import type { FlowEvent } from './conntrack-events.ts';
 import type { DropEvent } from './drop-events.ts';
 import type { FlowNames } from './flow-names.ts';
+import type { MessageEvent } from './message-events.ts';
 
 /** Monotonic times are converted by one reading of both clocks. */
-export function flowsOfEvents(names: FlowNames): (event: FlowEvent | DropEvent) => Flow[] {
+export function flowsOfEvents(
+  names: FlowNames,
+  nodes: readonly string[],
+): (event: FlowEvent | DropEvent | MessageEvent) => Flow[] {
   const epochMs = Date.now() - monotonicMs();
-  const maker = new FlowMaker(names, readVersion());
+  const maker = new FlowMaker(names, readVersion(), nodes);
   return (event) => maker.of(event, new Date(epochMs + event.atMs).toISOString());
 }

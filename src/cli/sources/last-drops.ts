@@ -12,7 +12,7 @@ const LAST = 10;
 /** By node, oldest first. Addresses have no names if the API does not answer. */
 export async function readLastDrops(): Promise<ReadonlyMap<string, readonly Flow[]>> {
   const names = await openFlowNames();
-  const flowsOf = flowsOfEvents(names);
+  const flowsOf = flowsOfEvents(names, []);
   const found = new Map<string, readonly Flow[]>();
   for (const node of nodesWithFlows()) {
     const sources = dropEvents([node]);

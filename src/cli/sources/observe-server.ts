@@ -9,6 +9,7 @@ import { type DropEvent, dropEvents } from './drop-events.ts';
 import { flowsOfEvents } from './flow-maker.ts';
 import type { FlowNames } from './flow-names.ts';
 import { type EventSource, followEvents } from './follow-events.ts';
+import { type MessageEvent, messageEvents } from './message-events.ts';
 
 /** How often the log on disk is written, at least, in milliseconds. */
 const FLUSH_MS = 1000;
@@ -18,6 +19,8 @@ export interface ServeRequest {
   readonly address: string;
   readonly log: LogOptions | undefined;
   readonly nodes: readonly string[];
+  /** Also HTTP. */
+  readonly http: boolean;
   readonly names: FlowNames;
   readonly started: () => void;
   readonly note: (text: string) => void;
@@ -25,7 +28,7 @@ export interface ServeRequest {
 
 /** @throws CliError if the address cannot be listened on */
 export async function serveFlows(request: ServeRequest, ended: AbortController): Promise<void> {
-  const { address, log, nodes, names, started, note } = request;
+  const { address, log, nodes, http, names, started, note } = request;
   const store = openStore(log);
   const addressOf = (name: string): string => names.addresses.addressOfNode(name) ?? name;
   const server = new ObserverServer({
@@ -42,10 +45,14 @@ export async function serveFlows(request: ServeRequest, ended: AbortController):
   }
   if (path !== undefined) chmodSync(path, 0o600);
   started();
-  const flowsOf = flowsOfEvents(names);
-  const sources: EventSource<FlowEvent | DropEvent>[] = [...connectionEvents(nodes), ...dropEvents(nodes)];
+  const flowsOf = flowsOfEvents(names, nodes);
+  const sources: EventSource<FlowEvent | DropEvent | MessageEvent>[] = [
+    ...connectionEvents(nodes),
+    ...dropEvents(nodes),
+    ...messageEvents(nodes, { http, note }),
+  ];
   const timer = setInterval(() => store.flush(), FLUSH_MS);
-  const add = (event: FlowEvent | DropEvent): void => {
+  const add = (event: FlowEvent | DropEvent | MessageEvent): void => {
     for (const flow of flowsOf(event)) store.add(flow);
   };
   try {

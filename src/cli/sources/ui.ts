@@ -70,7 +70,7 @@ async function follow(
   ended: AbortController,
 ): Promise<void> {
   const sources: EventSource<FlowEvent | DropEvent>[] = [...connectionEvents(nodes), ...dropEvents(nodes)];
-  const flowsOf = flowsOfEvents(names);
+  const flowsOf = flowsOfEvents(names, nodes);
   const add = (event: FlowEvent | DropEvent): void => {
     for (const flow of flowsOf(event)) model.addFlow(flow, event.atMs);
   };

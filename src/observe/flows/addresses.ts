@@ -58,6 +58,11 @@ export class FlowAddresses {
     return { endpoint: reservedEndpoint(identity), node };
   }
 
+  /** Neither a pod's address nor a node's. */
+  isOutside(ip: string): boolean {
+    return !this.pods.has(ip) && !this.nodes.has(ip);
+  }
+
   /** The address of a node; undefined if it is not known. */
   addressOfNode(name: string): string | undefined {
     for (const [address, node] of this.nodes) if (node === name) return address;

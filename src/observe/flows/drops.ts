@@ -13,6 +13,7 @@ import { EventType, type Flow, OTHER_REASON, type PolicyName, type TrafficDirect
 import type { FlowAddresses } from './addresses.ts';
 import { icmpSummary, layer4Of, tcpFlagsOf } from './layer4.ts';
 import { type FlowPolicies, policyName } from './policies.ts';
+import type { ResolvedNames } from './resolved-names.ts';
 
 export interface DropEvent {
   readonly node: string;
@@ -26,6 +27,10 @@ export interface DropEvent {
 export interface FlowSource {
   readonly addresses: FlowAddresses;
   readonly policies: FlowPolicies;
+  /** Those that clients looked up. */
+  readonly names: ResolvedNames;
+  /** The nodes that are observed. */
+  readonly nodes: ReadonlySet<string>;
   readonly emitter: Flow['emitter'];
 }
 
@@ -70,7 +75,7 @@ export function flowsOfDrop({ node, drop, rule }: DropEvent, time: string, sourc
 /** The end that the packet really has: the endpoint, where a Service's was chosen. */
 const targetOf = ({ dst, dstPort, endpoint }: DroppedPacket) => endpoint ?? { ip: dst, port: dstPort };
 
-function endsOf(packet: DroppedPacket, node: string, { addresses }: FlowSource): Partial<Flow> {
+function endsOf(packet: DroppedPacket, node: string, { addresses, names }: FlowSource): Partial<Flow> {
   const { protocol, src, srcPort, dst, dstPort, reply } = packet;
   const target = targetOf(packet);
   const name = protocolName(protocol).toUpperCase();
@@ -86,6 +91,7 @@ function endsOf(packet: DroppedPacket, node: string, { addresses }: FlowSource):
     }),
     source: addresses.owner(src, node).endpoint,
     destination: addresses.owner(target.ip, node).endpoint,
+    ...names.ofEnds(src, target.ip, addresses),
     Type: 'L3_L4',
     ...(answering && { source_service: answering }),
     ...(asked && { destination_service: asked }),

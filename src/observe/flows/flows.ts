@@ -15,7 +15,9 @@ import {
 import type { FlowAddresses } from './addresses.ts';
 import { type DropEvent, type FlowSource, flowsOfDrop } from './drops.ts';
 import { icmpSummary, layer4Of } from './layer4.ts';
+import { type MessageEvent, MessageFlows } from './layer7.ts';
 import type { Judgement } from './policies.ts';
+import { ResolvedNames } from './resolved-names.ts';
 
 export interface ConnectionEvent {
   readonly node: string;
@@ -43,15 +45,26 @@ const TCP_CAUSES: Readonly<Record<string, Cause>> = {
 
 export class FlowMaker {
   private readonly source: FlowSource;
+  private readonly messages: MessageFlows;
 
-  /** @param version of this program */
-  constructor({ addresses, policies }: Pick<FlowSource, 'addresses' | 'policies'>, version: string) {
-    this.source = { addresses, policies, emitter: { name: 'dataplane', version } };
+  /**
+   * @param version of this program
+   * @param nodes those that are observed
+   */
+  constructor(
+    { addresses, policies }: Pick<FlowSource, 'addresses' | 'policies'>,
+    version: string,
+    nodes: readonly string[] = [],
+  ) {
+    const emitter = { name: 'dataplane', version };
+    this.source = { addresses, policies, emitter, nodes: new Set(nodes), names: new ResolvedNames() };
+    this.messages = new MessageFlows(this.source);
   }
 
   /** The flows of an event, in order. */
-  of(event: ConnectionEvent | DropEvent, time: string): Flow[] {
+  of(event: ConnectionEvent | DropEvent | MessageEvent, time: string): Flow[] {
     if (event.kind === 'DROP') return flowsOfDrop(event, time, this.source);
+    if (event.kind === 'MESSAGE') return this.messages.of(event, time);
     const flow = this.ofConnection(event, time);
     return event.kind === 'NEW' ? [...this.allowedBy(event, flow), flow] : [flow];
   }
@@ -121,6 +134,7 @@ export class FlowMaker {
       }),
       source: source.endpoint,
       destination: destination.endpoint,
+      ...this.source.names.ofEnds(from.ip, to.ip, this.addresses),
       Type: 'L3_L4',
       node_name: node,
       event_type: { type: EventType.TRACE, sub_type: point.number },

@@ -3,7 +3,7 @@
  * passes a list of filters if one of them does (cilium pkg/hubble/filters).
  */
 import { contains, parseCidr, parseIp, type Range, rangeOf } from '../../net/address.ts';
-import { EventType, type Flow, type FlowEndpoint, type FlowVerdict, type TcpFlag } from './flow.ts';
+import { EventType, type Flow, type FlowEndpoint, type FlowVerdict, reservedIdentity, type TcpFlag } from './flow.ts';
 
 export type Test = (flow: Flow) => boolean;
 
@@ -61,15 +61,38 @@ export function byService(end: End, text: string, home: string): Test {
 }
 
 /** An address or a network. Undefined if the text is neither. */
-export function byIp(end: End, text: string): Test | undefined {
+export const byIp = (end: End, text: string): Test | undefined => byAddress(text, ({ IP }) => IP?.[end]);
+
+/** The address that the source is masqueraded with. Undefined if the text is neither an address nor a network. */
+export const byTranslatedIp = (text: string): Test | undefined => byAddress(text, ({ IP }) => IP?.source_xlated);
+
+function byAddress(text: string, addressOf: (flow: Flow) => string | undefined): Test | undefined {
   const ip = parseIp(text);
   const range: Range | undefined = ip === undefined ? parseCidr(text) : rangeOf(ip);
   if (range === undefined) return undefined;
-  return ({ IP }) => {
-    const own = IP === undefined ? undefined : parseIp(IP[end]);
+  return (flow) => {
+    const address = addressOf(flow);
+    const own = address === undefined ? undefined : parseIp(address);
     return own !== undefined && contains(range, own);
   };
 }
+
+/** A number, or the name of a reserved identity. Undefined if the text is neither. */
+export function byIdentity(end: End, text: string): Test | undefined {
+  const identity = /^\d+$/.test(text) ? Number(text) : reservedIdentity(text);
+  return identity === undefined ? undefined : (flow) => flow[end]?.identity === identity;
+}
+
+/** @param version IPv4 or IPv6 */
+export const byIpVersion =
+  (version: string): Test =>
+  ({ IP }) =>
+    IP?.ipVersion === version;
+
+export const byUuid =
+  (text: string): Test =>
+  ({ uuid }) =>
+    uuid === text;
 
 export function byPort(end: End, port: number): Test {
   const side = end === 'source' ? 'source_port' : 'destination_port';
@@ -105,8 +128,13 @@ export function byWorkload(end: End, text: string): Test {
     );
 }
 
+/** The names of the protocols that flows can have. */
+export const PROTOCOLS = ['tcp', 'udp', 'sctp', 'icmp', 'icmpv4', 'icmpv6', 'dns', 'http'] as const;
+
 /** Undefined if no flow can have this protocol. */
 export function byProtocol(text: string): Test | undefined {
+  const name = text.toLowerCase();
+  if (name === 'dns' || name === 'http') return ({ l7 }) => l7?.[name] !== undefined;
   const keys: Readonly<Record<string, readonly (keyof NonNullable<Flow['l4']>)[]>> = {
     tcp: ['TCP'],
     udp: ['UDP'],
@@ -115,7 +143,7 @@ export function byProtocol(text: string): Test | undefined {
     icmpv4: ['ICMPv4'],
     icmpv6: ['ICMPv6'],
   };
-  const wanted = keys[text.toLowerCase()];
+  const wanted = keys[name];
   return wanted && (({ l4 }) => wanted.some((key) => l4?.[key] !== undefined));
 }
 
@@ -140,9 +168,10 @@ const TYPES: Readonly<Record<string, number>> = {
   trace: EventType.TRACE,
   drop: EventType.DROP,
   'policy-verdict': EventType.POLICY_VERDICT,
+  l7: EventType.L7,
 };
 
-/** `trace`, `drop`, `policy-verdict`, `trace:to-endpoint`. Undefined if there is no such type. */
+/** `trace`, `drop`, `policy-verdict`, `l7`, `trace:to-endpoint`. Undefined if there is no such type. */
 export function byType(text: string, subTypes: ReadonlyMap<string, number>): Test | undefined {
   const [name, sub] = text.split(':', 2);
   const type = TYPES[name ?? ''];

@@ -36,6 +36,29 @@ export interface Layer4 {
   readonly ICMPv6?: { readonly type: number; readonly code: number };
 }
 
+/** A message of an application. */
+export interface Layer7 {
+  readonly type: 'REQUEST' | 'RESPONSE';
+  /** Of a response, since its request. */
+  readonly latency_ns?: string;
+  readonly dns?: {
+    readonly query: string;
+    readonly ips?: readonly string[];
+    readonly ttl?: number;
+    readonly cnames?: readonly string[];
+    readonly observation_source: string;
+    readonly rcode?: number;
+    readonly qtypes: readonly string[];
+    readonly rrtypes?: readonly string[];
+  };
+  readonly http?: {
+    readonly code?: number;
+    readonly method?: string;
+    readonly url?: string;
+    readonly protocol: string;
+  };
+}
+
 /** A NetworkPolicy, or a ClusterNetworkPolicy, which has no namespace. */
 export interface PolicyName {
   readonly name: string;
@@ -59,8 +82,12 @@ export interface Flow {
   readonly l4?: Layer4;
   readonly source?: FlowEndpoint;
   readonly destination?: FlowEndpoint;
-  readonly Type?: 'L3_L4';
+  readonly Type?: 'L3_L4' | 'L7';
   readonly node_name: string;
+  /** Names that the other end has looked up the address by. */
+  readonly source_names?: readonly string[];
+  readonly destination_names?: readonly string[];
+  readonly l7?: Layer7;
   readonly event_type: { readonly type: number; readonly sub_type?: number };
   readonly source_service?: NamespacedName;
   readonly destination_service?: NamespacedName;
@@ -87,7 +114,7 @@ export interface FlowResponse {
 }
 
 /** Types of events (cilium pkg/monitor/api/types.go). */
-export const EventType = { DROP: 1, TRACE: 4, POLICY_VERDICT: 5 } as const;
+export const EventType = { DROP: 1, TRACE: 4, POLICY_VERDICT: 5, L7: 129 } as const;
 
 /** What a policy's rule compares: peers (L3), ports (L4), both, or nothing; NONE: no rule (the same file). */
 export const PolicyMatch = { NONE: 0, L3_ONLY: 1, L3_L4: 2, L4_ONLY: 3, ALL: 4 } as const;
@@ -123,6 +150,12 @@ const RESERVED_NAMES: Readonly<Record<number, string>> = { 0: 'unknown', 1: 'hos
 /** `(world)`, `(ID:4711)`. */
 export function printIdentity(identity: number): string {
   return `(${RESERVED_NAMES[identity] ?? `ID:${identity}`})`;
+}
+
+/** The number of `host`, `world`, …; undefined: there is no identity of this name. */
+export function reservedIdentity(name: string): number | undefined {
+  const found = Object.entries(RESERVED_NAMES).find(([, one]) => one === name.toLowerCase());
+  return found && Number(found[0]);
 }
 
 export const reservedEndpoint = (identity: number): FlowEndpoint => ({

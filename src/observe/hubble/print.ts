@@ -41,7 +41,9 @@ function hostNames(flow: Flow, numeric: boolean): { source: string; destination:
     const { namespace = '', pod_name = '' } = flow[end] ?? {};
     const service = flow[end === 'source' ? 'source_service' : 'destination_service'];
     if (pod_name !== '') return joined(service?.namespace ?? namespace, pod_name);
-    return service === undefined ? IP[end] : joined(service.namespace, service.name);
+    if (service !== undefined) return joined(service.namespace, service.name);
+    const names = flow[end === 'source' ? 'source_names' : 'destination_names'] ?? [];
+    return names.length === 0 ? IP[end] : names.join(',');
   };
   return {
     source: withPort(name('source'), ports?.source_port),
@@ -56,9 +58,13 @@ function withPort(host: string, port: number | undefined): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** The column TYPE: where a packet was seen, or why it was dropped. */
+/** The column TYPE: where a packet was seen, or why it was dropped; `dns-response packet`, `http-request`. */
 function typeOf(flow: Flow): string {
-  const { event_type, Summary, policy_match_type = PolicyMatch.NONE, traffic_direction } = flow;
+  const { event_type, l7, Summary, policy_match_type = PolicyMatch.NONE, traffic_direction } = flow;
+  if (l7 !== undefined) {
+    const kind = l7.type.toLowerCase();
+    return l7.dns === undefined ? `http-${kind}` : `dns-${kind} ${l7.dns.observation_source}`;
+  }
   const { type, sub_type = 0 } = event_type;
   if (type === EventType.POLICY_VERDICT) {
     return `policy-verdict:${POLICY_MATCH_NAMES[policy_match_type] ?? 'unknown'} ${traffic_direction}`;

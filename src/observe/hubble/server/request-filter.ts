@@ -1,7 +1,9 @@
 /** The filters of a request (FlowFilter) as tests of flows. */
 import {
   byDirection,
+  byIdentity,
   byIp,
+  byIpVersion,
   byLabel,
   byNode,
   byPod,
@@ -9,6 +11,8 @@ import {
   byProtocol,
   byService,
   byTcpFlags,
+  byTranslatedIp,
+  byUuid,
   byVerdict,
   byWorkload,
   type End,
@@ -17,6 +21,8 @@ import {
   TCP_FLAGS,
   type Test,
 } from '../filter.ts';
+import { byDnsQuery, byFqdn, byHttpMethod, byHttpPath, byHttpStatus, byHttpUrl } from '../layer7-filter.ts';
+import { codecOf } from './schema.ts';
 
 /** A FlowFilter as it was received: the fields that were set. */
 export type FilterMessage = Readonly<Record<string, readonly unknown[] | undefined>>;
@@ -64,10 +70,9 @@ function endTest(field: string, value: unknown): Test | undefined {
     case 'service':
       return byService(side, text, 'default');
     case 'identity':
-      return (flow) => flow[side]?.identity === Number(text);
+      return byIdentity(side, text);
     case 'fqdn':
-      // Names that a pod looked up are not known, so no flow has one. Hubble UI always excludes those of `*.cluster.local*`.
-      return () => false;
+      return byFqdn(side, text);
     case 'workload': {
       const { name = '', kind = '' } = value as { name?: string; kind?: string };
       return byWorkload(side, kind === '' ? name : `${kind}/${name}`);
@@ -105,16 +110,42 @@ function flowTest(field: string, value: unknown): Test | undefined {
     case 'node_name':
       return byNode(withoutCluster(text));
     case 'ip_version':
-      return ({ IP }) => IP?.ipVersion === text;
+      return byIpVersion(text);
     case 'uuid':
-      return ({ uuid }) => uuid === text;
+      return byUuid(text);
     case 'traffic_direction':
       return byDirection(text);
+    case 'source_ip_xlated':
+      return byTranslatedIp(text);
+    case 'dns_query':
+      return byDnsQuery(text);
+    case 'http_status_code':
+      return byHttpStatus(text);
+    case 'http_method':
+      return byHttpMethod(text);
+    case 'http_path':
+      return byHttpPath(text);
+    case 'http_url':
+      return byHttpUrl(text);
     case 'drop_reason_desc':
       return ({ drop_reason }) => drop_reason === Number(value);
     default:
       return undefined;
   }
+}
+
+/** A filter as JSON: names of fields as in the .proto file or in camel case. @throws UnsupportedFilter, SyntaxError, TypeError */
+export function filterOfJson(text: string): FlowFilter {
+  const given = JSON.parse(text) as Record<string, unknown>;
+  const fields = Object.entries(given).map(([name, value]): [string, unknown] => [
+    name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+    value,
+  ]);
+  const { encode, decode } = codecOf<FilterMessage>('FlowFilter');
+  const message = decode(encode(Object.fromEntries(fields) as FilterMessage));
+  const unknown = fields.find(([name]) => !(name in message));
+  if (unknown !== undefined) throw new UnsupportedFilter(`the field ${unknown[0]} is not known`);
+  return filterOf(message);
 }
 
 /** Clients may send the cluster's name in front of a node's: `default/n1`; `default/` is every node. */

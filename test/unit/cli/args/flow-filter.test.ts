@@ -3,13 +3,23 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
 import { parseCommandLine } from '../../../../src/cli/args/args.ts';
-import { FLOW_FILTER_OPTIONS, readFlowFilters } from '../../../../src/cli/args/flow-filter.ts';
+import { FLOW_FILTER_OPTIONS, mayBeMessages, readFlowFilters } from '../../../../src/cli/args/flow-filter.ts';
 import { pointInTime } from '../../../../src/cli/args/point-in-time.ts';
 import { CliError, Exit } from '../../../../src/cli/errors.ts';
-import { DROPPED_SYN, dropOf, maker, TIME, TO_WEB } from '../../../lib/flows.ts';
+import {
+  DNS_ANSWER,
+  DROPPED_SYN,
+  dropOf,
+  HTTP_REQUEST,
+  maker,
+  messageOf,
+  TIME,
+  TO_OUTSIDE,
+  TO_WEB,
+} from '../../../lib/flows.ts';
 
-const filters = (...argv: string[]) =>
-  readFlowFilters(parseCommandLine('observe', { options: FLOW_FILTER_OPTIONS }, argv));
+const parsed = (...argv: string[]) => parseCommandLine('observe', { options: FLOW_FILTER_OPTIONS }, argv);
+const filters = (...argv: string[]) => readFlowFilters(parsed(...argv));
 
 const made = maker();
 const synAck = { ...TO_WEB, state: 'SYN_RECV', status: ['SEEN_REPLY', 'CONFIRMED', 'DST_NAT'] };
@@ -88,10 +98,10 @@ test('a value that no flow can have is a usage error', () => {
   for (const line of [
     '--ip x',
     '--port 0',
-    '--protocol http',
+    '--protocol kafka',
     '--verdict AUDIT',
     '--tcp-flags syn,x',
-    '--type l7',
+    '--type agent',
     '--type trace:nowhere',
     '--namespace A',
     '--pod a --not',
@@ -111,6 +121,67 @@ test('a time is an age or RFC 3339', () => {
   assert.is(at('1h30m', '--since'), 1_000_000_000_000 - 5_400_000);
   assert.is(at('2026-11-28T13:00:00Z', '--since'), Date.UTC(2026, 10, 28, 13));
   for (const text of ['', '90', 'yesterday', '1h 3m', '2026-11-28T13']) assert.throws(() => at(text, '--since'));
+});
+
+const [answer] = made.of(messageOf('n1', DNS_ANSWER), TIME);
+const [request] = made.of(messageOf('n2', HTTP_REQUEST), TIME);
+const [outside] = made.of({ node: 'n1', kind: 'NEW', flow: TO_OUTSIDE }, TIME);
+
+test('filters of messages, names, identities and translated addresses', () => {
+  const passed = (...argv: string[]) => [answer, request, outside].map((flow) => filters(...argv).passes(flow!));
+  assert.equal(passed('--type', 'l7'), [true, true, false]);
+  assert.equal(passed('--protocol', 'dns', '--protocol', 'http'), [true, true, false]);
+  assert.equal(passed('--http-method', 'get', '--http-path', '^/cart$'), [false, true, false]);
+  assert.equal(passed('--to-fqdn', '*.example.com'), [false, false, true]);
+  assert.equal(passed('--fqdn', 'WWW.example.com.'), [false, false, true]);
+  assert.equal(passed('--from-fqdn', 'www.example.com'), [false, false, false]);
+  assert.equal(passed('--to-identity', 'world'), [false, false, true]);
+  assert.equal(passed('--snat-ip', '172.18.0.0/24'), [false, false, true]);
+  assert.equal(passed('--ip-version', '6'), [false, false, false]);
+  assert.equal(passed('--uuid', answer!.uuid), [true, false, false]);
+  assert.equal(passed('--allowlist', '{"protocol":["dns"]}', '--allowlist', '{"http_method":["GET"]}'), [
+    true,
+    true,
+    false,
+  ]);
+  assert.equal(passed('--denylist', '{"eventType":[{"type":129}]}'), [false, false, true]);
+  for (const wrong of [
+    ['--http-status', '99'],
+    ['--http-path', '('],
+    ['--fqdn', 'a b'],
+    ['--identity', 'nobody'],
+    ['--allowlist', '{"colour":[]}'],
+    ['--allowlist', '[]x'],
+  ]) {
+    assert.throws(
+      () => filters(...wrong),
+      (error: unknown) => error instanceof CliError && error.status === Exit.USAGE,
+      wrong.join(' '),
+    );
+  }
+});
+
+test('messages are looked for unless no filter can let one through', () => {
+  const wanted = (line: string) => mayBeMessages(parsed(...line.split(' ').filter(Boolean)));
+  for (const line of [
+    '',
+    '--type l7',
+    '--protocol dns',
+    '--pod client',
+    '--not --type trace',
+    '--fqdn a --type trace',
+  ]) {
+    assert.ok(wanted(line), line);
+  }
+  for (const line of [
+    '--type trace',
+    '--verdict DROPPED',
+    '--protocol icmp',
+    '--tcp-flags syn',
+    '--drop-reason-desc X',
+  ]) {
+    assert.not(wanted(line), line);
+  }
 });
 
 test.run();

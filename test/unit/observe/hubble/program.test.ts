@@ -9,7 +9,20 @@ import type { NetworkPolicy } from '../../../../src/api/types/network-policy.ts'
 import type { Flow } from '../../../../src/observe/hubble/flow.ts';
 import { clientTest } from '../../../lib/client-program.ts';
 import { dataplane, output, run } from '../../../lib/cluster.ts';
-import { DROPPED_SYN, dropOf, maker, TIME, TO_WEB } from '../../../lib/flows.ts';
+import {
+  DNS_ANSWER,
+  DNS_QUERY,
+  DROPPED_SYN,
+  dropOf,
+  HTTP_REQUEST,
+  HTTP_RESPONSE,
+  maker,
+  messageOf,
+  NO_SUCH_NAME,
+  TIME,
+  TO_OUTSIDE,
+  TO_WEB,
+} from '../../../lib/flows.ts';
 
 const test = suite('hubble');
 const directory = mkdtempSync(join(tmpdir(), 'hubble-'));
@@ -44,6 +57,9 @@ const EVENTS: Parameters<typeof made.of>[0][] = [
   { node: 'n1', kind: 'NEW', flow: outside },
   { node: 'n2', kind: 'DROP', drop: dropOf(Verdict.TTL_EXCEEDED) },
   { node: 'n1', kind: 'DROP', drop: dropOf(Verdict.REJECTED_TCP_RESET, DROPPED_SYN) },
+  ...[DNS_QUERY, DNS_ANSWER, NO_SUCH_NAME].map((seen) => messageOf('n1', seen)),
+  ...[HTTP_REQUEST, HTTP_RESPONSE].map((seen) => messageOf('n2', seen)),
+  { node: 'n1', kind: 'NEW', flow: TO_OUTSIDE },
 ];
 const FLOWS: Flow[] = [
   ...EVENTS.flatMap((event) => made.of(event, TIME)),
@@ -78,6 +94,20 @@ const FILTERS: readonly string[] = [
   '--type policy-verdict',
   '--type policy-verdict --print-policy-names',
   '--type trace:to-overlay',
+  '--type l7',
+  '--protocol dns',
+  '--protocol http --protocol dns',
+  '--http-method get',
+  '--http-status 2+',
+  '--http-status 404',
+  '--http-path ^/cart$',
+  '--http-url shop/cart',
+  '--fqdn *.example.com',
+  '--to-fqdn www.example.com',
+  '--from-fqdn www.example.com',
+  '--from-identity 2',
+  '--ip-version 4',
+  '--snat-ip 10.244.1.1',
   '--drop-reason-desc POLICY_DENIED',
   '--node-name n2',
   '--traffic-direction egress',

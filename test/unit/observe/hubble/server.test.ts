@@ -6,13 +6,25 @@ import { Client, credentials } from '@grpc/grpc-js';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
+import { FlowFilters } from '../../../../src/observe/hubble/filter.ts';
 import type { Flow } from '../../../../src/observe/hubble/flow.ts';
 import { FlowStore, MAX_FLOWS } from '../../../../src/observe/hubble/server/flow-store.ts';
+import { flowResponse } from '../../../../src/observe/hubble/server/messages.ts';
 import { ObserverServer } from '../../../../src/observe/hubble/server/observer.ts';
+import { filterOfJson, requestFilters } from '../../../../src/observe/hubble/server/request-filter.ts';
 import { codecOf } from '../../../../src/observe/hubble/server/schema.ts';
 import { clientTest } from '../../../lib/client-program.ts';
 import { dataplane, output, run } from '../../../lib/cluster.ts';
-import { DROPPED_SYN, dropOf, maker, TO_WEB } from '../../../lib/flows.ts';
+import {
+  DNS_ANSWER,
+  DROPPED_SYN,
+  dropOf,
+  HTTP_REQUEST,
+  HTTP_RESPONSE,
+  maker,
+  messageOf,
+  TO_WEB,
+} from '../../../lib/flows.ts';
 
 const test = suite('observer service');
 const directory = mkdtempSync(join(tmpdir(), 'observer-'));
@@ -36,6 +48,9 @@ const FLOWS: Flow[] = [
   ...made.of({ node: 'n1', kind: 'DROP', drop: dropOf(Verdict.REJECTED_TCP_RESET, DROPPED_SYN) }, at(4)),
   ...made.of({ node: 'n2', kind: 'DROP', drop: dropOf(Verdict.TTL_EXCEEDED) }, at(5)),
 ];
+const MESSAGES: Flow[] = [DNS_ANSWER, HTTP_REQUEST, HTTP_RESPONSE].flatMap((seen, i) =>
+  made.of(messageOf('n2', seen), at(i)),
+);
 
 test.before(async () => {
   await server.listen(`unix:${socket}`);
@@ -102,11 +117,36 @@ test("Hubble UI's request: a dropped packet counts as no reply, and nothing has 
 
 test('an unsupported filter is an error that names it; it is not ignored', async () => {
   try {
-    await flows({ whitelist: [{ http_path: ['/'] }] });
+    await flows({ whitelist: [{ trace_id: ['1'] }] });
     assert.unreachable();
   } catch (error) {
-    assert.match((error as Error).message, 'the filter http_path ("/") is not supported');
+    assert.match((error as Error).message, 'the filter trace_id ("1") is not supported');
   }
+});
+
+test('messages of applications are sent whole, with their latency as a number of 64 bits', () => {
+  const sent = MESSAGES.map((flow) => response.decode(response.encode(flowResponse(flow) as Response)).flow as Flow);
+  const [answer, request, reply] = sent;
+  assert.equal(answer?.l7?.dns?.ips, ['192.0.2.7']);
+  assert.equal([answer?.Type, answer?.l7?.type, answer?.l7?.dns?.ttl], ['L7', 'RESPONSE', 30]);
+  assert.equal(request?.l7?.http, { method: 'GET', url: 'http://shop/cart?id=1', protocol: 'HTTP/1.1' });
+  assert.equal([reply?.l7?.http?.code, String(reply?.l7?.latency_ns)], [204, '12500000']);
+});
+
+test('filters of messages, in requests and as JSON', () => {
+  const passed = (filter: object) => MESSAGES.map((flow) => requestFilters([filter as never], []).passes(flow));
+  assert.equal(passed({ protocol: ['dns'] }), [true, false, false]);
+  assert.equal(passed({ event_type: [{ type: 129 }] }), [true, true, true]);
+  assert.equal(passed({ dns_query: ['^www[.]'] }), [true, false, false]);
+  assert.equal(passed({ http_status_code: ['20+'] }), [false, false, true]);
+  assert.equal(passed({ http_method: ['get'], http_path: ['^/cart$'] }), [false, true, true]);
+  assert.equal(passed({ http_url: ['[?]id='] }), [false, true, true]);
+  assert.throws(() => passed({ http_status_code: ['6+'] }), /not supported/);
+  assert.throws(() => passed({ http_path: ['('] }), /not supported/);
+  const byJson = (text: string) => MESSAGES.map((flow) => new FlowFilters([filterOfJson(text)], []).passes(flow));
+  assert.equal(byJson('{"protocol":["http"],"reply":[true]}'), [false, false, true]);
+  assert.equal(byJson('{"httpMethod":["GET"]}'), [false, true, true]);
+  assert.throws(() => filterOfJson('{"colour":["red"]}'), /colour is not known/);
 });
 
 test('a follower gets the flows that were recorded, then those that happen', async () => {
