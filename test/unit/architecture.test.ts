@@ -145,7 +145,7 @@ const PACKAGES: Record<string, string[]> = {
   piscina: ['src/agent'],
   'prom-client': ['src/observe'],
   ajv: ['src/api'],
-  'dns-packet': ['src/dns'],
+  'dns-packet': ['src/dns', 'src/observe'],
   '@grpc': ['src/observe'],
   protobufjs: ['src/api', 'src/observe'],
   '@peculiar': ['src/controllers'],
