@@ -9,18 +9,32 @@ import koffi from 'koffi';
 
 const libc = koffi.load('libc.so.6');
 
+type Transfer = (fd: number, at: number, bytes: number) => number;
+
+/** Numbers of read and write by architecture: linux arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h. */
+const TRANSFER_NUMBERS: Partial<Record<NodeJS.Architecture, readonly [read: number, write: number]>> = {
+  x64: [0, 1],
+  arm64: [63, 64],
+};
+
+/**
+ * A system call that moves bytes. By its number where that is known: the C library's own functions are points of cancellation,
+ * and prepare for that at every call in a process with several threads (pthreads(7), "Cancellation points").
+ */
+function transfer(name: 'read' | 'write'): Transfer {
+  const number = TRANSFER_NUMBERS[process.arch]?.[name === 'read' ? 0 : 1];
+  if (number === undefined) return libc.func(`long ${name}(int fd, uintptr_t at, size_t bytes)`) as Transfer;
+  const call = libc.func('long syscall(int number, int fd, uintptr_t at, size_t bytes)') as (
+    number: number,
+    ...rest: Parameters<Transfer>
+  ) => number;
+  return (fd, at, bytes) => call(number, fd, at, bytes);
+}
+
 /** ssize_t read(fd, address, bytes) */
-export const read = libc.func('long read(int fd, uintptr_t at, size_t bytes)') as (
-  fd: number,
-  at: number,
-  bytes: number,
-) => number;
+export const read: Transfer = transfer('read');
 /** ssize_t write(fd, address, bytes) */
-export const write = libc.func('long write(int fd, uintptr_t at, size_t bytes)') as (
-  fd: number,
-  at: number,
-  bytes: number,
-) => number;
+export const write: Transfer = transfer('write');
 /** off_t lseek(fd, offset, whence) */
 export const lseek = libc.func('long lseek(int fd, long offset, int whence)') as (
   fd: number,
