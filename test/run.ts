@@ -16,13 +16,14 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ROOT, whyNoCluster } from './lib/cluster.ts';
+import { times } from './lib/long-form.ts';
 import { costOf, recordCosts, seconds } from './lib/test-run/costs.ts';
 import { type Counts, endAll, type FileRun, type Places, TestProcess } from './lib/test-run/file-run.ts';
 
 const BUILT = fileURLToPath(new URL('.', import.meta.url));
 const SOURCE = join(ROOT, 'test');
 const PLACES: Places = { root: ROOT, built: BUILT, source: SOURCE };
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = times(300_000, 1_800_000);
 const PROCESSORS = availableParallelism();
 /** Clusters at a time, however little processor they need. */
 const MAX_CLUSTERS = 2 * PROCESSORS;

@@ -6,6 +6,7 @@ import { concat, type FrameOptions, fragments, viewOf } from '../lib/frames/fram
 import { repairChecksums, residueOf } from '../lib/frames/frame-residue.ts';
 import { packet } from '../lib/frames/frame-text.ts';
 import { crc32c, finishSctp, reversePacket, transportAt, withTtl } from '../lib/frames/reverse-packet.ts';
+import { times } from '../lib/long-form.ts';
 import { A, B, ETHERNET } from '../lib/nat-node.ts';
 import {
   nodeFor,
@@ -25,7 +26,7 @@ for (const way of WAYS) {
   test(`translated ${way.name} and back: TCP, UDP and SCTP, any length, any id, IP options, no UDP checksum`, () => {
     const node = nodeFor();
     const random = seededRandom(20240701);
-    for (let i = 0; i < 1200; i++) {
+    for (let i = 0; i < times(400, 1200); i++) {
       const protocol = ['tcp', 'udp', 'sctp'][i % 3]!;
       const options: FrameOptions = {
         id: random.below(65536),
@@ -86,7 +87,7 @@ test('a wrong checksum stays wrong by the same difference: damage is never hidde
   for (const way of WAYS) {
     for (const protocol of ['tcp', 'udp']) {
       const node = nodeFor();
-      for (let i = 0; i < 300; i++) {
+      for (let i = 0; i < times(100, 300); i++) {
         const bytes = packet(textOf(protocol, way, 33), { id: i });
         const field = transportAt(bytes) + (protocol === 'tcp' ? 16 : 6);
         viewOf(bytes).setUint16(field, 1 + random.below(65534));
@@ -103,7 +104,7 @@ test('ICMP queries masqueraded and back, with the identifier changed or kept', (
     const node = nodeFor();
     const [way] = WAYS.filter(({ name }) => name === 'source, port kept') as [Way];
     let moved = 0;
-    for (let i = 0; i < 2000; i++) {
+    for (let i = 0; i < times(700, 2000); i++) {
       const id = random.below(200);
       const bytes = packet(`icmp ${A} > ${OUTSIDE} echo-request id ${id} seq ${i} len ${random.below(900)}`, { id: i });
       viewOf(bytes).setUint8(20, type);
@@ -137,7 +138,7 @@ test('fragmented UDP, translated and back: reassembled it equals the datagram th
   for (const way of WAYS) {
     const node = nodeFor();
     const random = seededRandom(13);
-    for (let i = 0; i < 200; i++) {
+    for (let i = 0; i < times(60, 200); i++) {
       const whole = packet(textOf('udp', way, 1400 + random.below(5000)), { id: i, df: false });
       const there = through(node, way.from, fragmentsOf(whole, random), way.to);
       assert.is(residueOf(viewOf(there), 0, false).value, 0);

@@ -7,11 +7,12 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Conversation } from '../lib/frames/tcp-generator.ts';
 import { KernelConntrack, type KernelView } from '../lib/kernel/conntrack.ts';
+import { times } from '../lib/long-form.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 import { printSegment, type Seen, type Segment, TcpPlayer } from '../lib/tcp-script.ts';
 import { testUnless } from '../lib/test-unless.ts';
 
-const CONVERSATIONS = Number(process.env.TCP_CONVERSATIONS ?? 300);
+const CONVERSATIONS = Number(process.env.TCP_CONVERSATIONS ?? times(120, 1000));
 const PACKETS = 24;
 const LONG_LIVED: ReadonlySet<string> = new Set(['ESTABLISHED', 'FIN_WAIT', 'CLOSE_WAIT']);
 const FIN = 1;

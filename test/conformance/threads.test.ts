@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 import { expireRecords, freeRecords } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import { verdictName } from '../../native-free-dataplane/verdicts.ts';
 import { conntrackFaults } from '../lib/conntrack-check.ts';
+import { times } from '../lib/long-form.ts';
 import { entries, NODE, SERVER } from '../lib/nat-node.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 import { TestNode, type TestService } from '../lib/test-node.ts';
@@ -98,7 +99,7 @@ function firstPackets(port: number): Step[] {
 for (const threads of [1, 2, 4]) {
   test(`${threads} threads: the same first packet on all of them at once creates one connection, translated identically by all`, async () => {
     const n = sharedNode(threads, 16_384);
-    const rounds = Array.from({ length: 400 }, (_, i) => firstPackets(33_000 + i));
+    const rounds = Array.from({ length: times(150, 400) }, (_, i) => firstPackets(33_000 + i));
     const saw = await play(n, threads, rounds);
     const outside = new Map<string, Set<number>>();
     saw.forEach((each, packet) => {

@@ -13,10 +13,11 @@ import { packet } from '../lib/frames/frame-text.ts';
 import { reversePacket, transportAt, withTtl } from '../lib/frames/reverse-packet.ts';
 import { KernelNat, type Out, type Side } from '../lib/kernel/nat.ts';
 import { Compared, type Forwarder, Pair, ROUTER, SERVER, WAYS, type Way } from '../lib/kernel/nat-pair.ts';
+import { times } from '../lib/long-form.ts';
 import { A, B } from '../lib/nat-node.ts';
 import { type Random, seededRandom } from '../lib/seeded-random.ts';
 
-const CONVERSATIONS = Number(process.env.NAT_CONVERSATIONS ?? 240);
+const CONVERSATIONS = Number(process.env.NAT_CONVERSATIONS ?? times(120, 1000));
 /** Ports of the class 600-1023, and connections beyond their number in the test of their reuse. */
 const PORTS = 424;
 const MORE_THAN_PORTS = 60;

@@ -1,15 +1,16 @@
 /**
- * Endpoints are added, removed and replaced a hundred times while clients keep sending: not one request fails.
+ * Endpoints are added, removed and replaced dozens of times (long-form.ts) while clients keep sending: not one request fails.
  * Kubernetes requires 95 % (test/e2e/network/loadbalancer.go, "should not have connectivity disruption during rolling
  * update").
  */
 import type { ChildProcess } from 'node:child_process';
 import * as assert from 'uvu/assert';
 import { nodeNetns } from '../lib/cluster.ts';
+import { times } from '../lib/long-form.ts';
 import { echoPod, nodePort, OUTSIDE, serviceObject, vip } from '../lib/services/services.ts';
 import { N1, N2, serviceSuite } from '../lib/services/suite.ts';
 
-const CHANGES = 100;
+const CHANGES = times(40, 100);
 /** How long a pod keeps serving after it is asked to end, before it finishes open requests. */
 const LINGER = 'linger=1000';
 

@@ -9,9 +9,10 @@ import * as assert from 'uvu/assert';
 import { verdictTotal } from '../../native-free-dataplane/shared/counters.ts';
 import { MAX_VERDICTS, verdictName } from '../../native-free-dataplane/verdicts.ts';
 import { CONFIGURATIONS, checkTables, FrameFuzzer } from '../lib/fuzz/frame-fuzzer.ts';
+import { times } from '../lib/long-form.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 
-const FRAMES = Number(process.env.FUZZ_FRAMES ?? 400_000);
+const FRAMES = Number(process.env.FUZZ_FRAMES ?? times(200_000, 2_000_000));
 const SEED = Number(process.env.FUZZ_SEED ?? 20240611);
 
 Object.entries(CONFIGURATIONS).forEach(([name, options], number) => {

@@ -9,9 +9,10 @@ import { explore } from '../lib/fuzz/explore.ts';
 import { minimise } from '../lib/fuzz/minimise.ts';
 import { statuses } from '../lib/fuzz/targets/api.ts';
 import { loadTarget, TARGET_NAMES } from '../lib/fuzz/targets.ts';
+import { times } from '../lib/long-form.ts';
 
 const SEED = Number(process.env.FUZZ_SEED ?? 20240611);
-const MILLISECONDS = 300;
+const MILLISECONDS = times(100, 2000);
 
 for (const name of TARGET_NAMES) {
   const corpus = readCorpus(name);

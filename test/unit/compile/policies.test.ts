@@ -20,12 +20,13 @@ import type { KubeObject } from '../../../src/api/types/objects.ts';
 import { compilePolicies, PolicyCompiler, type PolicyInput } from '../../../src/compile/policies/compile-policies.ts';
 import { policyRules } from '../../../src/compile/policies/parse-cluster-policy.ts';
 import { explainPolicies, ruleName } from '../../../src/observe/policy/explain.ts';
+import { times } from '../../lib/long-form.ts';
 import { denial, type Situation, type Traffic } from '../../lib/policies/evaluator.ts';
 import { type Random, randomSituation, randomTraffic } from '../../lib/policies/generator.ts';
 import { seededRandom } from '../../lib/seeded-random.ts';
 
 const test = suite('compiled policies');
-const SETS = Number(process.env.POLICY_SETS ?? 1500);
+const SETS = Number(process.env.POLICY_SETS ?? times(500, 3000));
 const SEED = Number(process.env.POLICY_SEED ?? 20261128);
 const CONNECTIONS = 40;
 

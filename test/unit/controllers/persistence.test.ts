@@ -10,11 +10,12 @@ import * as assert from 'uvu/assert';
 import { ApiClient } from '../../../src/api/client/client.ts';
 import { startInformer } from '../../../src/api/client/informer.ts';
 import type { Service } from '../../../src/api/types/objects.ts';
+import { times } from '../../lib/long-form.ts';
 import { seededRandom } from '../../lib/seeded-random.ts';
 import { FULL, startChild } from './child-controller.ts';
 import { eventually, service, sleep } from './test-cluster.ts';
 
-const KILLS = FULL ? 200 : 10;
+const KILLS = FULL ? 200 : times(5, 10);
 const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 test(`SIGKILL under load, ${KILLS} times: every acknowledged write survives, and no address is allocated twice`, async () => {

@@ -1,0 +1,8 @@
+/**
+ * The long form of the tests, `npm run test:long`: the same assertions over more packets, rounds and random cases than show the
+ * faults that they are for. `npm test` has to end within minutes.
+ */
+const LONG = process.env.TEST_LONG === '1';
+
+/** How many: in `npm test`, and in the long form. */
+export const times = (short: number, long: number): number => (LONG ? long : short);
