@@ -197,8 +197,9 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     ? openPodRuntime({ client, config, stateDir, catalogue, network, assignsAddresses, watch, recordEvent, log })
     : undefined;
   const setPods = () => services.setPods([...podWatch.all(), ...(cni?.containers.podsOfMappings() ?? [])]);
+  const containers = { onPorts: setPods, standby: standby !== undefined };
   const cni =
-    options.cni && openCni({ ...options.cni, network, config, stateDir, podOf, obstacle, onPorts: setPods, log });
+    options.cni && openCni({ ...options.cni, ...containers, network, config, stateDir, podOf, obstacle, log });
   const podWatch = new PodWatch(client, nodeName, {
     set: (pod) => network.update(pod),
     sync: (pods) => {

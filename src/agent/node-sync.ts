@@ -75,13 +75,21 @@ export interface RemoteNode {
   readonly vtepMac: string;
 }
 
+/** Limits of a pod's traffic, to it and from it, in bits a second; 0: none. */
+export interface TrafficLimits {
+  readonly ingress: number;
+  readonly egress: number;
+}
+
 /** A pod of this node that has a device. */
 export interface LocalPod {
   readonly key: string;
   readonly ip: string;
+  /** Default: made from the address. */
+  readonly mac?: string | undefined;
   readonly declared: readonly { readonly protocol: string; readonly port: number }[];
   /** Limits of its traffic, to it and from it, in bits a second; 0 and left out: none. */
-  readonly bandwidth?: { readonly ingress: number; readonly egress: number };
+  readonly bandwidth?: TrafficLimits;
   /** Connections that it may open, and replies that are made for it, a second; 0 and left out: no limit of its own. */
   readonly budgets?: { readonly connections: number; readonly replies: number };
 }
@@ -182,7 +190,7 @@ export class NodeSync {
     this.identity = identity;
     writeIdentity(this.table, identity);
     for (const { hop, node } of this.nodes.values()) this.writeNode(hop, node);
-    for (const { hop, pod } of this.pods.values()) this.writePod(hop, pod.ip);
+    for (const { hop, pod } of this.pods.values()) this.writePod(hop, pod);
   }
 
   /** A free hop (and port) number for a new pod; undefined if the node has none left. */
@@ -198,7 +206,7 @@ export class NodeSync {
    */
   setPod(port: number, pod: LocalPod): void {
     this.pods.set(pod.key, { hop: port, pod });
-    this.writePod(port, pod.ip);
+    this.writePod(port, pod);
     if (!setRoute(this.table, addressWords(pod.ip), HOST_PREFIX, port)) {
       this.removePod(pod.key);
       throw new RangeError(`pod ${pod.key}: the node's table of routes is full (${this.table.routes.slotMask + 1})`);
@@ -209,8 +217,8 @@ export class NodeSync {
     this.declare(port, pod);
   }
 
-  private writePod(port: number, ip: string): void {
-    const mac = macWords(macOf(ip));
+  private writePod(port: number, { ip, mac: chosen = macOf(ip) }: LocalPod): void {
+    const mac = macWords(chosen);
     setHop(this.table, port, {
       kind: HopKind.POD,
       macHigh: mac.high,

@@ -29,6 +29,8 @@ export const CniCode = {
   TRY_AGAIN_LATER: 11,
   /** STATUS: the plugin cannot serve ADD. */
   NOT_AVAILABLE: 50,
+  /** STATUS: nor do the containers that are connected have their network. */
+  LIMITED_CONNECTIVITY: 51,
   /** No address, port or table entry is left. */
   EXHAUSTED: 100,
   /** The pod's network could not be set up. */
@@ -81,6 +83,8 @@ export const CNI_VARIABLES = ['CNI_COMMAND', 'CNI_CONTAINERID', 'CNI_NETNS', 'CN
 
 /** A call of the plugin. */
 export interface CniRequest {
+  /** What the delegated IPAM plugin has assigned; ADD only. */
+  readonly assigned?: CniResult;
   readonly environment: Partial<Record<(typeof CNI_VARIABLES)[number], string>>;
   /** The network configuration, parsed. */
   readonly config: CniConfig;
@@ -92,10 +96,17 @@ export interface CniConfig {
   readonly name: string;
   readonly type?: string;
   readonly agentSocket?: string;
+  /** The file with the pid of the process that forwards while there is no agent. */
+  readonly standbyLock?: string;
+  /** Another plugin that assigns the addresses, such as host-local. */
+  readonly ipam?: { readonly type?: string };
   readonly prevResult?: CniResult;
+  readonly dns?: object;
   readonly runtimeConfig?: {
     readonly ips?: readonly string[];
     readonly portMappings?: readonly CniPortMapping[];
+    readonly mac?: string;
+    readonly bandwidth?: CniBandwidth;
   };
   readonly 'cni.dev/valid-attachments'?: readonly { readonly containerID: string; readonly ifname: string }[];
 }
@@ -105,6 +116,12 @@ export interface CniPortMapping {
   readonly containerPort: number;
   readonly protocol?: string;
   readonly hostIP?: string;
+}
+
+/** Limits of a container's traffic, bits a second (plugins/meta/bandwidth). Bursts are the pipeline's own. */
+export interface CniBandwidth {
+  readonly ingressRate?: number;
+  readonly egressRate?: number;
 }
 
 /** The result of ADD. */

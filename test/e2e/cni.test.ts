@@ -2,105 +2,51 @@
  * The CNI plugin (specification 1.1.0) on a node where a container runtime runs the pods: what it prints, what is
  * connected, and that nothing of it is lost or left, whoever is killed.
  */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Attachment } from '../../src/agent/cni/attachments.ts';
-import { ApiClient } from '../../src/api/client/client.ts';
-import type { NodeObject, Pod } from '../../src/api/types/objects.ts';
-import { API_SOCKET } from '../../src/cluster/state.ts';
+import type { Pod } from '../../src/api/types/objects.ts';
 import type { CniResult } from '../../src/cni/protocol.ts';
-import { type Cluster, eventually, nodeNetns, output, processPod, run, startCluster } from '../lib/cluster.ts';
-import { type CniContainer, CniRuntime, makeContainerNamespace } from '../lib/cni-runtime.ts';
-import { JoinedNode } from '../lib/joined-node.ts';
+import { type Cluster, eventually, nodeNetns, output, processPod, run } from '../lib/cluster.ts';
+import { CalledPlugin, type CniContainer, makeContainerNamespace } from '../lib/cni/called-plugin.ts';
+import { makeContainer, NODE, NODE_IP, RuntimeNode, removeContainer, SERVED } from '../lib/cni/runtime-node.ts';
+import type { JoinedNode } from '../lib/joined-node.ts';
 import { seededRandom } from '../lib/seeded-random.ts';
 
 const test = suite('CNI plugin');
+let on: RuntimeNode;
 let cluster: Cluster;
 let node: JoinedNode;
-let runtime: CniRuntime;
-let client: ApiClient;
-let kubelet: NodeJS.Timeout;
+let runtime: CalledPlugin;
 
-const NODE = 'c1';
-const NODE_IP = '172.18.0.60';
 const SERVER = "require('http').createServer((q, r) => r.end(q.socket.remoteAddress)).listen(8080, '0.0.0.0')";
 const serve = [process.execPath, '-e', SERVER];
 
 test.before(async () => {
-  cluster = await startCluster({
-    args: ['--nodes', '1', '--authorization', 'rbac'],
-    manifests: [processPod('far', 'n1', serve)],
-  });
-  client = new ApiClient(API_SOCKET);
-  await client.create<NodeObject>({
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: { name: NODE },
-    status: { addresses: [{ type: 'InternalIP', address: NODE_IP }] },
-  });
-  const isReady = { type: 'Ready', status: 'True', reason: 'KubeletReady', message: '' };
-  kubelet = setInterval(() => {
-    const condition = { ...isReady, lastHeartbeatTime: new Date().toISOString() };
-    const options = { subresource: 'status', type: 'strategic' } as const;
-    client.patch('Node', NODE, { status: { conditions: [condition] } }, options).catch(() => {});
-  }, 1000);
-  node = new JoinedNode({ name: NODE, ip: NODE_IP });
-  const directories = { configuration: join(node.directory, 'net.d'), programs: join(node.directory, 'bin') };
-  node.args.push('--cni', '--cni-conf-dir', directories.configuration, '--cni-bin-dir', directories.programs);
-  node.args.push('--cni-socket', join(node.directory, 'cni.sock'));
-  await node.make(cluster);
-  // The agent identifies itself by a token, and may do what docs/real-clusters/rbac.yaml allows, and nothing more.
-  await cluster.cli('apply', '-f', 'docs/real-clusters/rbac.yaml');
-  const { token } = await client.requestToken('kube-system', 'dataplane-agent', {});
-  node.useToken(token);
-  assert.not(existsSync(directories.configuration));
-  await node.start('container runtimes are served');
-  runtime = new CniRuntime(join(directories.configuration, '05-dataplane.conflist'), directories.programs);
+  on = await RuntimeNode.make([processPod('far', 'n1', serve)]);
+  ({ cluster, node } = on);
+  assert.not(existsSync(on.directories.configuration));
+  await node.start(SERVED);
+  const { configuration, programs } = on.directories;
+  runtime = new CalledPlugin(join(configuration, '05-dataplane.conflist'), programs);
 });
-test.after(async () => {
-  clearInterval(kubelet);
-  client?.close();
-  await node?.remove();
-  await cluster?.down();
-});
+test.after(() => on?.remove());
 
-/** A pod at the API that kubelet would start on the node, with its namespace. */
-async function makePod(name: string, labels: Record<string, string> = {}): Promise<CniContainer> {
-  await client.create<Pod>({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name, namespace: 'default', labels },
-    spec: { nodeName: NODE, containers: [{ name: 'main', image: 'any' }] },
-  });
-  return makeContainer(name, { namespace: 'default', name });
-}
-
-async function makeContainer(id: string, pod?: CniContainer['pod']): Promise<CniContainer> {
-  const netns = `container-${id}`;
-  await makeContainerNamespace(netns);
-  return { id, netns, ...(pod && { pod }) };
-}
-
-async function removeContainer({ netns }: CniContainer): Promise<void> {
-  await output(run(['ip', 'netns', 'delete', netns]));
-}
-
+const makePod = (name: string, labels?: Record<string, string>): Promise<CniContainer> => on.makeSandbox(name, labels);
 const addressOf = ({ ips }: CniResult): string => ips?.[0]?.address.split('/')[0] as string;
 const fetch = (netns: string, url: string) => cluster.fetch(netns, url);
 const farIP = async () => (await cluster.get<Pod>('pod', 'far')).status?.podIP as string;
 const code = (stdout: string): number => (JSON.parse(stdout) as { code: number }).code;
-const attachmentsFile = () => join(node.directory, 'state/nodes', NODE, 'cni.json');
-const attachments = () => JSON.parse(readFileSync(attachmentsFile(), 'utf8')) as Attachment[];
 /** Names of what the agent has connected. */
-const connected = (): string[] => attachments().map(({ containerID }) => containerID);
+const connected = (): string[] => on.attachments().map(({ containerID }) => containerID);
 
 test('ADD connects a pod with every other, both ways, and prints what it has made', async () => {
   const pod = await makePod('near');
   const result = await runtime.add(pod);
   const ip = addressOf(result);
-  assert.is(result.cniVersion, '1.1.0');
+  assert.is(result.cniVersion, '1.0.0');
   assert.match(ip, /^10\.244\.\d+\.2$/);
   assert.is(result.interfaces?.[0]?.sandbox, '/run/netns/container-near');
   const link = JSON.parse(await output(run(['ip', '-n', pod.netns, '-j', 'link', 'show', 'eth0'])))[0] as {
@@ -124,7 +70,12 @@ test('a pod of the runtime is an endpoint of Services, and reaches them', async 
     spec: { selector: { app: 'endpoint' }, type: 'NodePort', ports: [{ port: 80, targetPort: 8080, nodePort: 30888 }] },
   });
   const conditions = [{ type: 'Ready', status: 'True' }];
-  await client.patchStatus('Pod', 'endpoint', 'default', { phase: 'Running', podIP: ip, podIPs: [{ ip }], conditions });
+  await on.client.patchStatus('Pod', 'endpoint', 'default', {
+    phase: 'Running',
+    podIP: ip,
+    podIPs: [{ ip }],
+    conditions,
+  });
   const { spec } = await cluster.get<{ spec: { clusterIP: string } }>('service', 'endpoint');
   assert.is(await eventually(() => fetch('dp-pod-default-far', `http://${spec.clusterIP}/`)), await farIP());
   assert.is(await fetch('container-near', `http://${spec.clusterIP}/`), (await addressIn('container-near')) as string);
@@ -162,8 +113,9 @@ test('connections outlive the agent, and the next one has every container, addre
   const url = `http://${ip}:8080/`;
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     await node.stop(signal);
-    if (signal === 'SIGTERM') assert.is(code((await runtime.call('STATUS')).stdout), 50);
-    await node.start('container runtimes are served');
+    // Without a standby, connected pods have no network now.
+    if (signal === 'SIGTERM') assert.is(code((await runtime.call('STATUS')).stdout), 51);
+    await node.start(SERVED);
     await fetch('dp-pod-default-far', url);
     await fetch('dp-outside', `http://${NODE_IP}:30888/`);
     const pod = await makePod(`after-${signal.toLowerCase()}`);
@@ -176,17 +128,17 @@ test('connections outlive the agent, and the next one has every container, addre
 test('a container that cannot be connected again does not keep the agent from serving the others', async () => {
   await makeContainerNamespace('container-broken');
   await node.stop('SIGKILL');
-  const before = attachments();
+  const before = on.attachments();
   const device = { netnsPath: '/run/netns/container-broken', ifname: 'lo' };
   const first = before[0] as Attachment;
   const broken = { ...first, ...device, containerID: 'broken', name: 'broken', ip: first.ip.replace(/\d+$/, '250') };
-  writeFileSync(attachmentsFile(), JSON.stringify([broken, ...before]));
-  await node.start('container runtimes are served');
+  writeFileSync(on.attachmentsFile, JSON.stringify([broken, ...before]));
+  await node.start(SERVED);
   assert.match(node.log, /default\/broken could not be connected again: /);
   await fetch('dp-pod-default-far', `http://${await addressIn('container-near')}:8080/`);
   await node.stop();
-  writeFileSync(attachmentsFile(), JSON.stringify(before));
-  await node.start('container runtimes are served');
+  writeFileSync(on.attachmentsFile, JSON.stringify(before));
+  await node.start(SERVED);
   await output(run(['ip', 'netns', 'delete', 'container-broken']));
 });
 
@@ -273,15 +225,64 @@ test('errors have the codes of the specification, and change nothing', async () 
   await failed(7, 'ADD', config({ name: '' }));
   await failed(7, 'ADD', config({ prevResult: { ips: [] } }));
   await failed(7, 'ADD', config({ runtimeConfig: { ips: ['192.168.7.7/24'] } }));
+  await failed(7, 'ADD', config({ runtimeConfig: { mac: '01:58:0a:f4:01:05' } }));
+  await failed(7, 'ADD', config({ runtimeConfig: { bandwidth: { ingressRate: 7 } } }));
+  await failed(7, 'ADD', config({ ipam: { type: '../host-local' } }));
+  await failed(4, 'ADD', config({ ipam: { type: 'no-such-plugin' } }));
   await failed(7, 'GC', config({}), undefined);
   await failed(101, 'ADD', config({}), { ...container, netns: 'none' });
   await failed(11, 'ADD', config({ agentSocket: '/run/none.sock' }));
-  await failed(50, 'STATUS', config({ agentSocket: '/run/none.sock' }), undefined);
+  await failed(51, 'STATUS', config({ agentSocket: '/run/none.sock' }), undefined);
   await failed(11, 'ADD', config({}), { ...container, pod: { namespace: 'default', name: 'unknown' } });
   assert.equal(connected(), before);
   const old = await runtime.callWith('ADD', config({ cniVersion: '0.3.1' }), container);
   assert.is((JSON.parse(old.stdout) as { ips: { version: string }[] }).ips[0]?.version, '4');
   await runtime.delete(container);
+});
+
+test('a container gets the MAC address and the bandwidth limits that its runtime chooses, also from the next agent', async () => {
+  const container = await makeContainer('limited');
+  const mac = '02:00:5e:10:00:01';
+  const runtimeConfig = { mac, bandwidth: { ingressRate: 4_000_000, ingressBurst: 1, egressRate: 0, egressBurst: 0 } };
+  const result = await runtime.add(container, { runtimeConfig });
+  assert.is(result.interfaces?.[0]?.mac, mac);
+  await node.stop('SIGKILL');
+  await node.start(SERVED);
+  assert.is((await runtime.call('CHECK', container, { prevResult: result, runtimeConfig })).status, 0);
+  const server = "require('http').createServer((q, r) => r.end(Buffer.alloc(1e6))).listen(8081, '0.0.0.0')";
+  cluster.start('dp-outside', [process.execPath, '-e', server]);
+  // 8 Mbit at 4 Mbit/s, less what the bucket holds at first.
+  const time = async () =>
+    Number(await cluster.fetch(container.netns, 'http://172.18.0.1:8081/', '-o', '/dev/null', '-w', '%{time_total}'));
+  const seconds = await eventually(time);
+  assert.ok(seconds > 1 && seconds < 4, `${seconds} s`);
+  await runtime.delete(container);
+});
+
+test('CHECK names what somebody has changed on the device', async () => {
+  const pod = await makePod('changed');
+  const result = await runtime.add(pod);
+  const inPod = (...command: string[]) => output(run(['ip', '-n', pod.netns, ...command]));
+  const failure = async (): Promise<string> => {
+    const { status, stdout } = await runtime.call('CHECK', pod, { prevResult: result });
+    assert.is(status, 1);
+    assert.is(code(stdout), 102);
+    return (JSON.parse(stdout) as { msg: string }).msg;
+  };
+  await inPod('address', 'flush', 'dev', 'eth0');
+  assert.match(await failure(), `device eth0 has no address ${addressOf(result)}/24`);
+  await inPod('link', 'set', 'eth0', 'down');
+  assert.match(await failure(), 'device eth0 is down');
+  await runtime.delete(pod);
+});
+
+test('configuration and plugin are replaced by a rename, the configuration last', () => {
+  const [list, program] = [
+    join(on.directories.configuration, '05-dataplane.conflist'),
+    join(on.directories.programs, 'dataplane-cni'),
+  ].map((path) => statSync(path).ctimeMs) as [number, number];
+  assert.ok(program <= list, `plugin ${program}, configuration ${list}`);
+  assert.equal(readdirSync(on.directories.configuration), ['05-dataplane.conflist']);
 });
 
 test('24 containers come and go while plugins and agents are killed: no address, device or entry is left', async () => {
@@ -298,7 +299,7 @@ test('24 containers come and go while plugins and agents are killed: no address,
     if (round % 2 === 1) {
       await node.stop('SIGKILL');
       await Promise.all(calls);
-      await node.start('container runtimes are served');
+      await node.start(SERVED);
     } else await Promise.all(calls);
     for (const container of containers) {
       await eventually(async () => ((await runtime.call('DEL', container)).status === 0 ? true : undefined), 20_000);

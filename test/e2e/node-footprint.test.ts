@@ -11,7 +11,7 @@ import { ApiClient } from '../../src/api/client/client.ts';
 import type { NodeObject } from '../../src/api/types/objects.ts';
 import { API_SOCKET } from '../../src/cluster/state.ts';
 import { type Cluster, eventually, MAIN, nodeNetns, output, type Ran, run, startCluster } from '../lib/cluster.ts';
-import { type CniContainer, CniRuntime, makeContainerNamespace } from '../lib/cni-runtime.ts';
+import { CalledPlugin, type CniContainer, makeContainerNamespace } from '../lib/cni/called-plugin.ts';
 import { JoinedNode } from '../lib/joined-node.ts';
 
 const test = suite('footprint of a node');
@@ -147,7 +147,7 @@ test('what the agent changes is what the plan lists', async () => {
 
 test('`node reset` refuses while the agent runs, and while pods are connected, and changes nothing then', async () => {
   await makeContainerNamespace(CONTAINER.netns);
-  const runtime = new CniRuntime(join(node.directory, 'net.d', '05-dataplane.conflist'), join(node.directory, 'bin'));
+  const runtime = new CalledPlugin(join(node.directory, 'net.d', '05-dataplane.conflist'), join(node.directory, 'bin'));
   await runtime.add(CONTAINER);
   const now = await snapshot();
   const running = await reset();

@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { CniPortMapping } from '../../cni/protocol.ts';
 import { replaceFile } from '../../linux/replace-file.ts';
+import type { TrafficLimits } from '../node-sync.ts';
 
 /** A container's device. */
 export interface Attachment {
@@ -20,6 +21,10 @@ export interface Attachment {
   readonly name: string;
   /** For runtimes without pods: kubelet's pods have their host ports in the Pod object. */
   readonly portMappings?: readonly CniPortMapping[];
+  /** If the runtime has chosen it. */
+  readonly mac?: string;
+  /** For runtimes without pods: kubelet's pods have it in annotations. */
+  readonly bandwidth?: TrafficLimits;
 }
 
 /** What identifies an attachment (SPEC.md, "Parameters"). */

@@ -4,12 +4,21 @@
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CNI_NEWEST } from '../../cni/protocol.ts';
+import { CNI_VERSIONS } from '../../cni/protocol.ts';
 import { replaceFile } from '../../linux/replace-file.ts';
 
 /** Names of the plugin and of its configuration; the number puts it before those of other networks. */
 const PLUGIN = 'dataplane-cni';
 export const CNI_CONFIGURATION = '05-dataplane.conflist';
+
+/**
+ * The version for runtimes that read no list of versions: they take this one whether they know it or not. libcni 1.0 and 1.1, in
+ * containerd 1.6 and 1.7, fail with a later one (libcni reads `cniVersions` from 1.2 on).
+ */
+const CNI_COMMON = '1.0.0';
+
+/** What a runtime may ask for (containernetworking/cni CONVENTIONS.md). */
+const CAPABILITIES = { portMappings: true, ips: true, mac: true, bandwidth: true };
 
 /** Where runtimes look: containerd, CRI-O and kubelet have these defaults. */
 export const CNI_CONFIG_DIR = '/etc/cni/net.d';
@@ -25,21 +34,31 @@ export function cniFiles({ configuration, programs }: CniDirectories): [configur
   return [join(configuration, CNI_CONFIGURATION), join(programs, PLUGIN)];
 }
 
-/**
- * @param command how the plugin is started: the program of Node and the path of the bundled plugin
- * @param socket the agent's
- * @throws Error of the file system
- */
-export function installCni(directories: CniDirectories, command: readonly string[], socket: string): void {
+/** What is installed. */
+export interface CniInstallation {
+  readonly directories: CniDirectories;
+  /** How the plugin is started. */
+  readonly command: readonly string[];
+  /** The agent's. */
+  readonly socket: string;
+  /** The file with the pid of the agent's standby, if it has one. */
+  readonly standbyLock?: string | undefined;
+  /** The configuration of the plugin that assigns addresses, if the agent does not. */
+  readonly ipam?: object | undefined;
+}
+
+/** @throws Error of the file system */
+export function installCni({ directories, command, socket, standbyLock, ipam }: CniInstallation): void {
   mkdirSync(directories.programs, { recursive: true });
   mkdirSync(directories.configuration, { recursive: true });
   const script = `#!/bin/sh\nexec ${command.map(quoted).join(' ')}\n`;
   const [configuration, program] = cniFiles(directories);
   replace(program, script, 0o755);
   const list = {
-    cniVersion: CNI_NEWEST,
+    cniVersion: CNI_COMMON,
+    cniVersions: CNI_VERSIONS,
     name: 'dataplane',
-    plugins: [{ type: PLUGIN, agentSocket: socket, capabilities: { portMappings: true, ips: true } }],
+    plugins: [{ type: PLUGIN, agentSocket: socket, standbyLock, ipam, capabilities: CAPABILITIES }],
   };
   replace(configuration, `${JSON.stringify(list, undefined, 2)}\n`, 0o644);
 }

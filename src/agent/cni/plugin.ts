@@ -10,9 +10,18 @@ import { CniCode, type CniConfig, CniError, type CniRequest, type CniResult } fr
 import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
 import { AddressPool } from '../pods/address-pool.ts';
 import type { PodNetwork } from '../pods/network.ts';
-import { isDeviceThere } from '../pods/ports.ts';
+import { differenceOf, isDeviceThere } from '../pods/ports.ts';
 import { type Attachment, Attachments, attachmentKey } from './attachments.ts';
-import { type CniTarget, checkConfig, portMappingsOf, targetOf } from './requests.ts';
+import {
+  addressWanted,
+  bandwidthOf,
+  type CniTarget,
+  checkConfig,
+  macWanted,
+  portMappingsOf,
+  targetOf,
+  withoutPrefix,
+} from './requests.ts';
 
 /** How long ADD waits for the pod's object: its policies are not known before. */
 const POD_MS = 5000;
@@ -79,6 +88,10 @@ export class CniPlugin {
     return run;
   }
 
+  private get noAddress(): string {
+    return `no address is left in ${this.options.podCIDR}`;
+  }
+
   /** Objects in the form of Pods for the host ports of containers that have none at the API. */
   podsOfMappings(): Pod[] {
     return this.attachments.all().flatMap((one) => (one.portMappings?.length ? [podOf(one)] : []));
@@ -89,7 +102,7 @@ export class CniPlugin {
     const command = request.environment.CNI_COMMAND;
     switch (command) {
       case 'ADD':
-        return this.add(request.config, targetOf(request, true));
+        return this.add(request, targetOf(request, true));
       case 'DEL':
         return this.delete(targetOf(request, false));
       case 'CHECK':
@@ -106,7 +119,8 @@ export class CniPlugin {
     }
   }
 
-  private async add(config: CniConfig, target: CniTarget): Promise<CniResult> {
+  private async add(request: CniRequest, target: CniTarget): Promise<CniResult> {
+    const { config } = request;
     const { containerID, ifname, netnsPath } = target;
     if (config.prevResult !== undefined) {
       throw new CniError(
@@ -114,17 +128,21 @@ export class CniPlugin {
         'dataplane connects the container: it must be the first plugin of the list',
       );
     }
-    const portMappings = target.pod === undefined ? portMappingsOf(config) : [];
+    const hasPod = target.pod !== undefined;
+    const portMappings = hasPod ? [] : portMappingsOf(config);
+    const bandwidth = hasPod ? undefined : bandwidthOf(config);
+    const mac = macWanted(config);
+    const wanted = addressWanted(request);
     const before = this.attachments.get(containerID, ifname);
     // A runtime that was killed while it waited for the answer calls again, usually after DEL.
     if (before?.netnsPath === netnsPath && isDeviceThere(netnsPath, ifname))
-      return resultOf(config, before, this.options.podCIDR);
+      return resultOf(request, before, this.options.podCIDR);
     if (before !== undefined) await this.delete(before);
     if (isDeviceThere(netnsPath, ifname)) {
       throw new CniError(CniCode.SET_UP_FAILED, `${netnsPath} has a device ${ifname} already`);
     }
     if (target.pod !== undefined) await this.waitForPod(target.pod.namespace, target.pod.name);
-    const ip = this.assign(config);
+    const ip = this.assign(wanted);
     const attachment: Attachment = {
       network: config.name,
       containerID,
@@ -134,6 +152,8 @@ export class CniPlugin {
       namespace: target.pod?.namespace ?? NO_NAMESPACE,
       name: target.pod?.name ?? `${containerID}.${ifname}`,
       ...(portMappings.length > 0 && { portMappings }),
+      ...(mac !== undefined && { mac }),
+      ...(bandwidth && { bandwidth }),
     };
     try {
       // Written first: after a crash in between, the next agent or GC finds the address and releases it.
@@ -149,7 +169,7 @@ export class CniPlugin {
       );
     }
     if (portMappings.length > 0) this.options.onPorts();
-    return resultOf(config, attachment, this.options.podCIDR);
+    return resultOf(request, attachment, this.options.podCIDR);
   }
 
   /**
@@ -168,18 +188,15 @@ export class CniPlugin {
     }
   }
 
-  private assign(config: CniConfig): string {
-    const [wanted, ...others] = config.runtimeConfig?.ips ?? [];
+  private assign(wanted: string | undefined): string {
     if (wanted === undefined) {
       const ip = this.pool.assign();
-      if (ip === undefined) throw new CniError(CniCode.EXHAUSTED, `no address is left in ${this.options.podCIDR}`);
+      if (ip === undefined) throw new CniError(CniCode.EXHAUSTED, this.noAddress);
       return ip;
     }
-    if (others.length > 0) throw new CniError(CniCode.UNSUPPORTED_FIELD, 'ips: a pod has one address');
-    const ip = withoutPrefix(wanted);
-    const why = this.pool.take(ip);
+    const why = this.pool.take(wanted);
     if (why !== undefined) throw new CniError(CniCode.INVALID_CONFIGURATION, `ips: ${why}`);
-    return ip;
+    return wanted;
   }
 
   private async delete({ containerID, ifname }: Pick<CniTarget, 'containerID' | 'ifname'>): Promise<undefined> {
@@ -201,7 +218,9 @@ export class CniPlugin {
     if (one === undefined) {
       throw new CniError(CniCode.UNKNOWN_CONTAINER, `container ${containerID} has not been connected by ${ifname}`);
     }
-    if (!isDeviceThere(netnsPath, ifname)) throw changed(`${netnsPath} has no device ${ifname}`);
+    const prefix = prefixOf(this.options.podCIDR);
+    const difference = differenceOf({ netnsPath, device: ifname, ip: one.ip, prefix, mac: macAddressOf(one) });
+    if (difference !== undefined) throw changed(`${netnsPath}: ${difference}`);
     const addresses = (prevResult.ips ?? []).map(({ address }) => withoutPrefix(address));
     if (!addresses.includes(one.ip))
       throw changed(`the address is ${one.ip}, prevResult has ${addresses.join(', ') || 'none'}`);
@@ -223,35 +242,38 @@ export class CniPlugin {
 
   private async status(): Promise<undefined> {
     const why = this.options.obstacle();
-    if (why !== undefined) throw new CniError(CniCode.NOT_AVAILABLE, why);
+    if (why !== undefined) throw new CniError(CniCode.LIMITED_CONNECTIVITY, why);
+    if (this.pool.isExhausted) throw new CniError(CniCode.NOT_AVAILABLE, this.noAddress);
   }
 }
-
-/** Addresses are written with the length of their network's prefix (SPEC.md, "ips"). */
-const withoutPrefix = (address: string): string => address.replace(/\/.*$/, '');
 
 const labelOf = ({ namespace, name, containerID }: Attachment): string =>
   namespace === NO_NAMESPACE ? `container ${containerID}` : `pod ${namespace}/${name}`;
 
-const sandboxOf = ({ namespace, name, ip, netnsPath, ifname }: Attachment) => ({
+const macAddressOf = ({ ip, mac = macOf(ip) }: Attachment): string => mac;
+
+const sandboxOf = ({ namespace, name, ip, mac, netnsPath, ifname, bandwidth }: Attachment) => ({
   namespace,
   name,
   podIP: ip,
+  mac,
   netnsPath,
   device: ifname,
+  bandwidth,
 });
 
 /** The result in the version of the configuration (SPEC.md, "Success"; before 1.0.0 an address names its family). */
-function resultOf({ cniVersion }: CniConfig, one: Attachment, podCIDR: string): CniResult {
+function resultOf({ config, assigned }: CniRequest, one: Attachment, podCIDR: string): CniResult {
+  const { cniVersion } = config;
   const old = cniVersion.startsWith('0.');
   const gateway = gatewayOf(podCIDR);
   const address = `${one.ip}/${prefixOf(podCIDR)}`;
   return {
     cniVersion,
-    interfaces: [{ name: one.ifname, mac: macOf(one.ip), sandbox: one.netnsPath }],
+    interfaces: [{ name: one.ifname, mac: macAddressOf(one), sandbox: one.netnsPath }],
     ips: [{ ...(old && { version: '4' }), address, gateway, interface: 0 }],
     routes: [{ dst: '0.0.0.0/0', gw: gateway }],
-    dns: {},
+    dns: assigned?.dns ?? config.dns ?? {},
   };
 }
 

@@ -5,8 +5,10 @@ import {
   CniError,
   type CniPortMapping,
   type CniRequest,
+  type CniResult,
   checkVersion,
 } from '../../cni/protocol.ts';
+import type { TrafficLimits } from '../node-sync.ts';
 
 /** Container IDs and network names: SPEC.md, libcni pkg/utils. */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
@@ -31,7 +33,7 @@ export function readRequest(text: string): CniRequest {
   } catch (error) {
     throw new CniError(CniCode.DECODING_FAILURE, 'the request is not valid JSON', (error as Error).message);
   }
-  const { environment, config } = request ?? {};
+  const { environment, config, assigned } = request ?? {};
   if (typeof environment !== 'object' || environment === null || typeof config !== 'object' || config === null) {
     throw new CniError(CniCode.DECODING_FAILURE, 'the request has no environment or no configuration');
   }
@@ -40,7 +42,10 @@ export function readRequest(text: string): CniRequest {
       throw new CniError(CniCode.DECODING_FAILURE, `${name} ${JSON.stringify(value)}: expected a text`);
     }
   }
-  return { environment, config };
+  if (assigned !== undefined && (typeof assigned !== 'object' || assigned === null)) {
+    throw new CniError(CniCode.DECODING_FAILURE, 'the result of the IPAM plugin is no object');
+  }
+  return { environment, config, ...(assigned && { assigned }) };
 }
 
 /** @throws CniError for a configuration that cannot be served */
@@ -89,6 +94,69 @@ function argumentsOf(text: string): Map<string, string> {
       return [pair.slice(0, at), pair.slice(at + 1)];
     }),
   );
+}
+
+/** Addresses are written with the length of their network's prefix (SPEC.md, "ips"). */
+export const withoutPrefix = (address: string): string => address.replace(/\/.*$/, '');
+
+/**
+ * The address that a container is to have: the IPAM plugin's, or the runtime's choice; undefined: any.
+ * @throws CniError for several, or for none where the IPAM plugin has to assign it
+ */
+export function addressWanted({ config, assigned }: CniRequest): string | undefined {
+  const delegated = assigned !== undefined;
+  const [wanted, ...others] = delegated ? assignedAddresses(assigned) : (config.runtimeConfig?.ips ?? []);
+  if (others.length > 0) {
+    throw new CniError(CniCode.UNSUPPORTED_FIELD, `${delegated ? 'ipam' : 'ips'}: a pod has one address`);
+  }
+  if (delegated && wanted === undefined) {
+    throw new CniError(CniCode.INVALID_CONFIGURATION, 'ipam: the plugin has assigned no address');
+  }
+  if (wanted !== undefined && typeof wanted !== 'string') {
+    throw new CniError(CniCode.INVALID_CONFIGURATION, `ips ${JSON.stringify(wanted)}: expected an address`);
+  }
+  return wanted && withoutPrefix(wanted);
+}
+
+function assignedAddresses({ ips = [] }: CniResult): string[] {
+  if (!Array.isArray(ips)) throw new CniError(CniCode.DECODING_FAILURE, 'ipam: the addresses are no list');
+  return ips.map((ip) => ip?.address);
+}
+
+/** The MAC address that the runtime chooses, in lower case; undefined if it chooses none. @throws CniError */
+export function macWanted({ runtimeConfig }: CniConfig): string | undefined {
+  const mac = runtimeConfig?.mac;
+  if (mac === undefined) return undefined;
+  // linux include/linux/etherdevice.h is_valid_ether_addr
+  const isUnicast = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(mac) && !/^[0:]*$/.test(mac);
+  if (isUnicast) return mac.toLowerCase();
+  throw new CniError(
+    CniCode.INVALID_CONFIGURATION,
+    `mac ${JSON.stringify(mac)}: expected a unicast address such as 0a:58:0a:f4:01:05`,
+  );
+}
+
+/** What Kubernetes accepts in a pod's annotations, bits a second. */
+const LEAST_BANDWIDTH = 1e3;
+const MOST_BANDWIDTH = 1e15;
+
+/** The bandwidth limits of a configuration; undefined without any. @throws CniError */
+export function bandwidthOf({ runtimeConfig }: CniConfig): TrafficLimits | undefined {
+  const bandwidth = runtimeConfig?.bandwidth ?? {};
+  const wrong = (what: string, value: unknown): CniError =>
+    new CniError(
+      CniCode.INVALID_CONFIGURATION,
+      `bandwidth${what} ${JSON.stringify(value)}: expected bits a second from ${LEAST_BANDWIDTH} to ${MOST_BANDWIDTH}`,
+    );
+  if (typeof bandwidth !== 'object' || Array.isArray(bandwidth)) throw wrong('', bandwidth);
+  const rate = (name: 'ingressRate' | 'egressRate'): number => {
+    const value: unknown = bandwidth[name] ?? 0;
+    if (typeof value === 'number' && (value === 0 || (value >= LEAST_BANDWIDTH && value <= MOST_BANDWIDTH)))
+      return value;
+    throw wrong(`.${name}`, value);
+  };
+  const limits = { ingress: rate('ingressRate'), egress: rate('egressRate') };
+  return limits.ingress > 0 || limits.egress > 0 ? limits : undefined;
 }
 
 /** The port mappings of a configuration, checked. @throws CniError */

@@ -15,6 +15,7 @@ import { OffloadLevel } from '../../linux/tap.ts';
 import { gatewayOf } from '../../net/pod-network.ts';
 import { memoryNames } from '../../shm-names.ts';
 import { type CniDirectories, cniFiles } from '../cni/installation.ts';
+import { copiesIn } from '../cni/program-copy.ts';
 import type { NodeConfig } from '../config.ts';
 import { readRuleset } from '../underlay/firewall.ts';
 import type { HostNetworkOptions } from '../underlay/host-options.ts';
@@ -190,6 +191,7 @@ function fileItems(node: string, stateDir: string, cni: PlanOptions['cni']): Pla
       ? [item('directory', join(stateDir, 'pods'), "the pods' files")]
       : [
           ...cniFiles(cni.directories).map((path) => item('file', path, 'for container runtimes')),
+          item('directory', copiesIn(cni.directories.programs), 'Node and the CNI plugin, with --cni-copy'),
           item('socket', cni.socket, 'for the CNI plugin'),
         ]),
   ];

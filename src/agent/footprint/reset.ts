@@ -13,6 +13,7 @@ import { memoryNames, SHM_PREFIX } from '../../shm-names.ts';
 import { findStandby } from '../../standby/find.ts';
 import { type Attachment, Attachments } from '../cni/attachments.ts';
 import { type CniDirectories, cniFiles } from '../cni/installation.ts';
+import { copiesIn } from '../cni/program-copy.ts';
 import { removePodDevice } from '../pods/ports.ts';
 import { FORMER_STATE, readFormerState } from '../underlay/former-state.ts';
 import { type RemovedHostState, removeHostState } from '../underlay/remove-host-state.ts';
@@ -56,6 +57,7 @@ export async function resetNode({ node, stateDir, cni }: ResetOptions): Promise<
   // First, so that runtimes take the node's network to be down.
   const files = [...cniFiles(cni.directories), cni.socket];
   const removed = files.filter(removeFile).length;
+  rmSync(copiesIn(cni.directories.programs), { recursive: true, force: true });
   await killAll([findStandby(directory)], GONE_MS);
   for (const { netnsPath, ifname } of pods.connected) removePodDevice(netnsPath, ifname);
   for (const pod of pods.own) await removePodFiles(pod);

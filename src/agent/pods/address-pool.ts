@@ -26,10 +26,13 @@ export class AddressPool {
     return this.network.family === 4 ? this.network.last - 1n : this.network.last;
   }
 
+  get isExhausted(): boolean {
+    return BigInt(this.taken.size) > this.lastUsable - this.firstUsable;
+  }
+
   /** A free address; undefined if there is none. */
   assign(): string | undefined {
-    const size = this.lastUsable - this.firstUsable + 1n;
-    if (BigInt(this.taken.size) >= size) return undefined;
+    if (this.isExhausted) return undefined;
     let value = this.next;
     while (this.taken.has(value)) value = this.after(value);
     this.taken.add(value);

@@ -13,7 +13,7 @@ import { gatewayOf, macOf, prefixOf } from '../../net/pod-network.ts';
 import type { LiveConfig } from '../config.ts';
 import { endConnectionsOf } from '../connections/of-pod.ts';
 import type { RecordEvent } from '../events.ts';
-import type { LocalPod, NodeSync } from '../node-sync.ts';
+import type { LocalPod, NodeSync, TrafficLimits } from '../node-sync.ts';
 import type { NodePolicies } from '../policies/node-policies.ts';
 import type { WorkerPool } from '../worker-pool.ts';
 import { closePodDevice, DEVICE, openPodDevice, setPodMtu } from './ports.ts';
@@ -47,12 +47,17 @@ export interface PodNamespace {
   readonly netnsPath: string;
   /** Name of its device; default: eth0. */
   readonly device?: string;
+  /** Default: made from the address. */
+  readonly mac?: string | undefined;
+  /** Of a container without a pod at the API; others have it in annotations. */
+  readonly bandwidth?: TrafficLimits | undefined;
 }
 
 interface Attached {
   readonly port: number;
   readonly tap: Tap;
   readonly ip: string;
+  readonly mac: string | undefined;
   readonly netnsPath: string;
   readonly device: string | undefined;
 }
@@ -89,7 +94,8 @@ export class PodNetwork {
       const { recordEvent } = this.options;
       for (const problem of limits.bandwidth.problems) recordEvent(pod, 'Warning', 'InvalidBandwidth', problem);
       for (const problem of limits.budgets.problems) recordEvent(pod, 'Warning', 'InvalidBudget', problem);
-      this.options.sync.setPod(known.port, { key, ip: known.ip, declared: declaredPorts(pod), ...limits });
+      const { port, ip, mac } = known;
+      this.options.sync.setPod(port, { key, ip, mac, declared: declaredPorts(pod), ...limits });
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       // A table of the data plane is full: not all declared ports of a running pod could be opened.
@@ -107,32 +113,33 @@ export class PodNetwork {
     const port = sync.freePort();
     if (port === undefined) throw new Error(`${key}: this node has no port left for another pod`);
     const pod = podOf(sandbox.namespace, sandbox.name);
+    const { podIP: ip, mac = macOf(ip), netnsPath, device, bandwidth } = sandbox;
     const tap = openPodDevice(
       {
-        netnsPath: sandbox.netnsPath,
-        device: sandbox.device,
-        ip: sandbox.podIP,
+        netnsPath,
+        device,
+        ip,
         prefix: prefixOf(podCIDR),
         gateway: gatewayOf(podCIDR),
-        mac: macOf(sandbox.podIP),
+        mac,
         mtu: podMtu,
         limits: superPacketLimits(overlay, features, podMtu),
         offloads,
       },
       workers,
-      former?.(sandbox.device ?? DEVICE, workers, sandbox.netnsPath),
+      former?.(device ?? DEVICE, workers, netnsPath),
     );
     try {
-      sync.setPod(port, { key, ip: sandbox.podIP, declared: declaredPorts(pod), ...limitsOf(pod) });
+      const limits = { ...limitsOf(pod), ...(bandwidth && { bandwidth }) };
+      sync.setPod(port, { key, ip, mac, declared: declaredPorts(pod), ...limits });
     } catch (error) {
       sync.removePod(key);
       await closePodDevice(tap);
       throw error;
     }
-    const { podIP: ip, netnsPath, device } = sandbox;
-    this.attached.set(key, { port, tap, ip, netnsPath, device });
-    policies.attach(sandbox.namespace, sandbox.name, pod, sandbox.podIP);
-    pool.addPort(port, tap, sandbox.netnsPath);
+    this.attached.set(key, { port, tap, ip, mac, netnsPath, device });
+    policies.attach(sandbox.namespace, sandbox.name, pod, ip);
+    pool.addPort(port, tap, netnsPath);
   }
 
   /** Set the current pod MTU on all devices. @throws SystemError of the last device that could not be changed */

@@ -3,7 +3,7 @@
  * The device is persistent: its address and routes outlive an agent that dies, and the next agent attaches to it.
  */
 import { close, writeFileSync } from 'node:fs';
-import { ipBatch } from '../../linux/ip-command.ts';
+import { ipBatch, ipOutput } from '../../linux/ip-command.ts';
 import { inNamespace } from '../../linux/netns.ts';
 import { type LinkChange, RouteSocket } from '../../linux/rtnetlink.ts';
 import { closeTap, makeTemporary, OffloadLevel, openTap, removeTap, type Tap } from '../../linux/tap.ts';
@@ -91,6 +91,34 @@ export function isDeviceThere(netnsPath: string, device: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** A pod's device, as far as `ip -j address show` prints it. */
+interface ShownDevice {
+  readonly address: string;
+  readonly flags: readonly string[];
+  readonly addr_info: readonly { readonly local: string; readonly prefixlen: number }[];
+}
+
+/**
+ * How a pod's device differs from what openPodDevice makes; undefined if it does not.
+ * @throws SystemError if the namespace does not exist
+ */
+export function differenceOf({
+  netnsPath,
+  device = DEVICE,
+  ip,
+  prefix,
+  mac,
+}: Pick<PodDevice, 'netnsPath' | 'device' | 'ip' | 'prefix' | 'mac'>): string | undefined {
+  if (!isDeviceThere(netnsPath, device)) return `there is no device ${device}`;
+  const [shown] = inNamespace(netnsPath, () =>
+    JSON.parse(ipOutput(['-j', 'address', 'show', 'dev', device])),
+  ) as ShownDevice[];
+  if (shown === undefined || !shown.flags.includes('UP')) return `device ${device} is down`;
+  if (shown.address !== mac) return `device ${device} has the address ${shown.address}, not ${mac}`;
+  const hasAddress = shown.addr_info.some(({ local, prefixlen }) => local === ip && prefixlen === prefix);
+  return hasAddress ? undefined : `device ${device} has no address ${ip}/${prefix}`;
 }
 
 /** Remove a device that no process of ours has open, if it exists. @throws IpCommandError */

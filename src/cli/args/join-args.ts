@@ -1,4 +1,5 @@
 /** The options by which an agent joins a cluster, for the commands that start an agent or say what it would do. */
+import type { CniOptions } from '../../agent/cni/containers.ts';
 import { CNI_BIN_DIR, CNI_CONFIG_DIR, type CniDirectories } from '../../agent/cni/installation.ts';
 import type { ApiServer } from '../../api/client/api-server.ts';
 import { CNI_SOCKET } from '../../cni/protocol.ts';
@@ -19,7 +20,25 @@ export const CNI_OPTIONS = {
   'cni-socket': { value: 'PATH', help: `the agent's socket for the plugin (default ${CNI_SOCKET})` },
 } satisfies Options;
 
-/** The options of the CNI plugin. */
+/** How the CNI plugin is installed. */
+export const CNI_SERVICE_OPTIONS = {
+  'cni-ipam': {
+    value: 'PLUGIN',
+    help: "the CNI plugin that assigns the pods' addresses, such as host-local (default: the agent)",
+  },
+  'cni-copy': { help: 'copy Node and the plugin to the directory for plugins: the agent runs in a container' },
+} satisfies Options;
+
+/** The options of the agent for container runtimes. @throws CliError */
+export function cniServiceOptions(args: Args): CniOptions {
+  const ipam = args.text('cni-ipam');
+  if (ipam !== undefined && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(ipam)) {
+    throw usageError(`--cni-ipam ${ipam}: expected the name of a CNI plugin, such as host-local`);
+  }
+  return { ...cniOptions(args), ipam, copiesProgram: args.flag('cni-copy') };
+}
+
+/** The places of the CNI plugin. */
 export function cniOptions(args: Args): { directories: CniDirectories; socket: string } {
   return {
     directories: {

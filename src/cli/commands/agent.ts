@@ -5,7 +5,7 @@ import { agentLifeSigns } from '../../api/agent-socket.ts';
 import { API_SOCKET, readClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import type { OffloadLevel } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
-import { CNI_OPTIONS, cniOptions, JOIN_OPTIONS, serverToJoin } from '../args/join-args.ts';
+import { CNI_OPTIONS, CNI_SERVICE_OPTIONS, cniServiceOptions, JOIN_OPTIONS, serverToJoin } from '../args/join-args.ts';
 import { ipv4Address, nodeName } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { outliveLog } from '../output/output.ts';
@@ -26,6 +26,7 @@ network plugin beside kubelet, without it also that of kubelet. docs/real-cluste
     ...JOIN_OPTIONS,
     cni: { help: 'a container runtime runs the pods, and connects them through the CNI plugin' },
     ...CNI_OPTIONS,
+    ...CNI_SERVICE_OPTIONS,
     standby: { help: 'keep a second process that forwards while there is no agent; `dataplane up` does' },
     state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
     help: { short: 'h', help: 'show this help' },
@@ -38,7 +39,9 @@ async function run(args: Args): Promise<void> {
   const node = args.value('node', nodeName);
   if (node === undefined) throw usageError('dataplane agent: --node NAME is missing');
   const joins = args.has('kubeconfig') || args.flag('in-cluster');
-  const alone = ['node-ip', 'cni', ...Object.keys(CNI_OPTIONS)].find((name) => args.has(name));
+  const alone = ['node-ip', 'cni', ...Object.keys({ ...CNI_OPTIONS, ...CNI_SERVICE_OPTIONS })].find((name) =>
+    args.has(name),
+  );
   if (!joins && alone !== undefined) {
     throw usageError(`dataplane agent: --${alone} needs --kubeconfig or --in-cluster`);
   }
@@ -66,7 +69,7 @@ async function run(args: Args): Promise<void> {
     node,
     api: server ?? args.text('api') ?? API_SOCKET,
     ...(server && { joining: { server, nodeIP, registeredByKubelet } }),
-    ...(registeredByKubelet && { cni: cniOptions(args) }),
+    ...(registeredByKubelet && { cni: cniServiceOptions(args) }),
     stateDir,
     catalogue: cluster?.catalogue ?? [],
     ...(cluster?.offloads && { offloads: OFFLOAD_NAMES.indexOf(cluster.offloads) as OffloadLevel }),

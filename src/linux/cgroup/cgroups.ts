@@ -183,7 +183,8 @@ function valueIn(text: string, name: string): number {
   return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
 }
 
-async function removeTree(directory: string, endMs: number): Promise<void> {
+/** Kill what is in a group and in those below it, and remove them. @throws Error of the file system after `endMs` */
+export async function removeTree(directory: string, endMs: number): Promise<void> {
   for (const name of groupsIn(directory)) await removeTree(join(directory, name), endMs);
   for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 50)) {
     killAll(directory);

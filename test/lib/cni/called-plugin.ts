@@ -1,8 +1,8 @@
 /** Calls a CNI plugin as libcni does (containernetworking/cni libcni/api.go, pkg/invoke): environment, standard input. */
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { CniResult } from '../../src/cni/protocol.ts';
-import { output, type Ran, run } from './cluster.ts';
+import type { CniResult } from '../../../src/cni/protocol.ts';
+import { output, type Ran, run } from '../cluster.ts';
 
 export interface CniContainer {
   readonly id: string;
@@ -18,7 +18,7 @@ interface List {
   plugins: Record<string, unknown>[];
 }
 
-export class CniRuntime {
+export class CalledPlugin {
   private readonly list: List;
   private readonly plugin: string;
 
