@@ -4,7 +4,17 @@
  * that the plugin can report that there is no agent.
  */
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
 /** Beside the plugins; runtimes start only what a configuration names. */
@@ -32,8 +42,7 @@ export function copyProgram(programs: string, plugin: string): string[] {
     rmSync(fresh, { recursive: true, force: true });
     mkdirSync(join(fresh, 'lib'), { recursive: true });
     for (const folder of folders) cpSync(folder, join(fresh, basename(folder)), { recursive: true });
-    for (const library of loadedLibraries())
-      cpSync(library, join(fresh, 'lib', basename(library)), { dereference: true });
+    for (const library of loadedLibraries()) copyLibrary(library, join(fresh, 'lib'));
     cpSync(process.execPath, join(fresh, 'node'), { dereference: true });
     renameSync(fresh, directory);
   }
@@ -43,6 +52,19 @@ export function copyProgram(programs: string, plugin: string): string[] {
   const node = [join(directory, 'node'), join(directory, basename(dirname(plugin)), basename(plugin))];
   // A program without a loader contains its libraries.
   return loader === undefined ? node : [join(lib, loader), '--library-path', lib, ...node];
+}
+
+/**
+ * A program asks for a library by its name with the major version (its soname, `libstdc++.so.6`), which is a link to a file with
+ * all of it (`libstdc++.so.6.0.30`).
+ */
+function copyLibrary(file: string, to: string): void {
+  const name = basename(file);
+  cpSync(file, join(to, name), { dereference: true });
+  for (let link = name; /\.so\..*\.\d+$/.test(link); ) {
+    link = link.replace(/\.\d+$/, '');
+    symlinkSync(name, join(to, link));
+  }
 }
 
 /** Differs between builds, and between versions of Node. */
