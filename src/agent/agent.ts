@@ -8,6 +8,7 @@
 import { join } from 'node:path';
 import { repairConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';
 import { entryCount } from '../../native-free-dataplane/conntrack/shares.ts';
+import { tunnelPort } from '../../native-free-dataplane/node/hops.ts';
 import type { ApiServer } from '../api/client/api-server.ts';
 import { ApiClient } from '../api/client/client.ts';
 import { clusterOptionsOf } from '../api/cluster-options.ts';
@@ -45,7 +46,7 @@ import { HostNetwork } from './underlay/host-network.ts';
 import { PortsInUse } from './underlay/ports-in-use.ts';
 import { Repair } from './underlay/repair.ts';
 import { RoutingFollower } from './underlay/routing-follower.ts';
-import { HOST_DEVICE } from './underlay/rule-order.ts';
+import { HOST_DEVICE, OVERLAY_DEVICE } from './underlay/rule-order.ts';
 import { ClusterWatch, PodWatch } from './watch.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -107,10 +108,11 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   writePodNetwork(tables.conntrack, config.podCIDR);
   const sync = new NodeSync(tables.node, config);
   const tap = standby?.take(HOST_DEVICE, config.workers);
+  const overlayTap = standby?.take(OVERLAY_DEVICE, config.workers);
   const before = new FormerState(join(directory, FORMER_STATE));
   const host = await parts.start(
     'dp0',
-    new HostNetwork({ ...config, offloads, noUnderlayShortcut, tap, former: before }),
+    new HostNetwork({ ...config, offloads, noUnderlayShortcut, tap, overlayTap, former: before }),
   );
   if (host.withoutShortcut !== undefined) log(`no shortcut to the underlay device: ${host.withoutShortcut}`);
   const tunnel = openTunnel(config, log);
@@ -121,6 +123,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
     workers: config.workers,
     tunnel,
     standby,
+    // No raw socket uses it where there is a second device of dp0's port.
+    furtherSlot: tunnelPort(tables.node),
     tables: memoryNames(nodeName),
     features: host.tap,
     conntrack: tables.conntrack,

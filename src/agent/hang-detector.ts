@@ -10,14 +10,19 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 
-/** How often to look, milliseconds. A hung thread is found within two or three looks. */
-export const LOOK_MS = 50;
+/** How often to look, milliseconds. */
+export const LOOK_MS = 20;
 /** Processor time of one turn: 64 frames take 0.1 ms, and 3 ms in V8's interpreter. */
-const TURN_CPU_MS = 60;
-/** Looks after which a thread counts as hung: stopped by a tracer; blocked in a system call; asleep (it wakes up every second). */
-const STOPPED_LOOKS = 2;
-const BLOCKED_LOOKS = 10;
-const ASLEEP_LOOKS = 60;
+const TURN_CPU_MS = 50;
+/**
+ * Looks in /proc after which a thread counts as hung: stopped by a tracer, or frozen (a control group's freezer shows a sleeping
+ * thread as waiting uninterruptibly); blocked in a system call; asleep (it wakes up every second).
+ */
+const HALTED_LOOKS = 2;
+const BLOCKED_LOOKS = 6;
+const ASLEEP_LOOKS = 150;
+/** A sleeping thread is looked up in /proc every so many looks: most threads sleep most of the time. */
+const SLEEPER_LOOKS = 3;
 
 /** What a thread has published about itself (worker/control.ts). */
 export interface ThreadSample {
@@ -35,7 +40,8 @@ export class HangDetector {
   private turns = 0;
   private cpuMs = 0;
   private looks = 0;
-  private stoppedLooks = 0;
+  private haltedLooks = 0;
+  private blockedLooks = 0;
   private readonly files: [stat: number, schedstat: number] = [-1, -1];
   private readonly bytes = Buffer.alloc(512);
 
@@ -47,18 +53,23 @@ export class HangDetector {
       this.turns = sample.turns;
       this.cpuMs = this.readCpuMs();
       this.looks = 1;
-      this.stoppedLooks = 0;
+      this.haltedLooks = 0;
+      this.blockedLooks = 0;
       return undefined;
     }
     this.looks++;
+    if (sample.sleeping && this.looks % SLEEPER_LOOKS !== 0) return undefined;
     const letter = this.readState();
-    this.stoppedLooks = letter === 't' || letter === 'T' ? this.stoppedLooks + 1 : 0;
-    if (this.stoppedLooks >= STOPPED_LOOKS) return 'is stopped';
+    const isHalted = letter === 't' || letter === 'T' || (sample.sleeping && letter === 'D');
+    this.haltedLooks = isHalted ? this.haltedLooks + 1 : 0;
+    if (this.haltedLooks >= HALTED_LOOKS) return 'is stopped';
     const runnable = letter === 'R';
     if (sample.sleeping) return !runnable && this.looks >= ASLEEP_LOOKS ? 'does not wake up' : undefined;
     const usedMs = this.readCpuMs() - this.cpuMs;
     if (usedMs > TURN_CPU_MS) return `has used ${Math.round(usedMs)} ms of processor time in one turn`;
-    return !runnable && this.looks >= BLOCKED_LOOKS ? 'is blocked in a system call' : undefined;
+    // In a row: a thread that has waited long for a processor may wait for something else when it gets one.
+    this.blockedLooks = runnable ? 0 : this.blockedLooks + 1;
+    return this.blockedLooks >= BLOCKED_LOOKS ? 'is blocked in a system call' : undefined;
   }
 
   /** Stop watching, and forget the thread. */
@@ -69,7 +80,8 @@ export class HangDetector {
   private follow(thread: number): void {
     this.thread = thread;
     this.looks = 0;
-    this.stoppedLooks = 0;
+    this.haltedLooks = 0;
+    this.blockedLooks = 0;
     for (const [i, name] of ['stat', 'schedstat'].entries()) {
       if (this.files[i]! >= 0) closeSync(this.files[i]!);
       this.files[i] = thread === 0 ? -1 : openIfPresent(`/proc/self/task/${thread}/${name}`);

@@ -28,6 +28,7 @@ import {
   programText,
   STANDBY_SOCKET,
   type StandbyState,
+  slotOf,
   type ToStandby,
   type Watched,
 } from '../standby/messages.ts';
@@ -152,7 +153,7 @@ export class NodeStandby implements Part, PortFollower {
 
   /** The node has another device, or this one has other queues. */
   add(device: DeviceOfNode, fds: readonly number[]): void {
-    this.devices.set(device.index, { device, fds });
+    this.devices.set(slotOf(device), { device, fds });
     if (this.connection !== undefined) this.send({ act: 'add', device }, fds);
   }
 

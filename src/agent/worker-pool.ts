@@ -8,7 +8,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
+import { MessageChannel, type Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { releaseLocksOf } from '../../native-free-dataplane/conntrack/lifetime.ts';
 import type { Conntrack } from '../../native-free-dataplane/conntrack/record.ts';
@@ -16,7 +16,7 @@ import { repairConntrack } from '../../native-free-dataplane/conntrack/recovery.
 import type { Features } from '../../native-free-dataplane/dataplane.ts';
 import { type FragmentTable, releaseFragmentLock } from '../../native-free-dataplane/fragments/table.ts';
 import { monotonicMs } from '../linux/clock.ts';
-import { close, eventfd, mapPrivate, SystemError, write } from '../linux/ffi.ts';
+import { close, mapPrivate, write } from '../linux/ffi.ts';
 import { openShared } from '../linux/shm.ts';
 import { unlinkShared } from '../linux/shm-files.ts';
 import type { Tap } from '../linux/tap.ts';
@@ -29,12 +29,12 @@ import {
   THREAD_STATE_NAMES,
   ThreadState,
 } from '../worker/control.ts';
-import type { NumberedChange, PortChange, PortOfWorker, TunnelOfWorker, WorkerTask } from '../worker/messages.ts';
-import { HangDetector, LOOK_MS } from './hang-detector.ts';
+import type { NumberedChange, PortChange, TunnelOfWorker, WorkerTask } from '../worker/messages.ts';
+import { LOOK_MS } from './hang-detector.ts';
+import { newThread, type Thread } from './pool-thread.ts';
 import { Rehearsal } from './rehearsal.ts';
 import type { PortFollower } from './standby.ts';
 
-const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 /** Delay before a crashed worker is replaced: none at first, doubled while it keeps crashing. */
 const FIRST_RESTART_MS = 5;
 const LAST_RESTART_MS = 2000;
@@ -62,31 +62,14 @@ export interface WorkerPoolOptions {
   readonly onCrash?: (worker: number, error: Error) => void;
   /** Called when `obstacle` has changed. */
   readonly onHealth?: () => void;
+  /** Number, used by no port, under which a second device of a port is polled. */
+  readonly furtherSlot: number;
   /** Is sent every device too (standby.ts). */
   readonly standby?: PortFollower | undefined;
   /** The overlay's raw socket, if it has one; `drain` is called when a worker has added a packet to its empty ring. */
   readonly tunnel?: { readonly ofWorkers: readonly TunnelOfWorker[]; drain(worker: number): void } | undefined;
   /** Module that the threads run; default: the real worker. */
   readonly entry?: URL;
-}
-
-interface Thread {
-  readonly wakeFd: number;
-  messages: MessagePort;
-  readonly ports: Map<number, PortOfWorker>;
-  /** Number of the last change sent to it. */
-  changesSent: number;
-  /** Number of its current task (ControlWord.RUN). */
-  run: number;
-  startedMs: number;
-  backoffMs: number;
-  /** When it failed, within the last STEADY_MS. */
-  failures: number[];
-  /** Since when it does not forward; undefined while it does. */
-  absentSinceMs: number | undefined;
-  readonly detector: HangDetector;
-  /** Ends the current task. */
-  abort: AbortController;
 }
 
 /** Starts, replaces and stops the workers, and sends them changes of their ports. */
@@ -125,23 +108,7 @@ export class WorkerPool {
       concurrentTasksPerWorker: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
     });
-    for (let worker = 0; worker < options.workers; worker++) {
-      const wakeFd = eventfd(0, EFD_NONBLOCK_CLOEXEC);
-      if (wakeFd < 0) throw new SystemError('eventfd', '');
-      this.threads.push({
-        wakeFd,
-        messages: new MessageChannel().port1,
-        ports: new Map(),
-        changesSent: 0,
-        run: 0,
-        startedMs: 0,
-        backoffMs: 0,
-        failures: [],
-        absentSinceMs: undefined,
-        detector: new HangDetector(),
-        abort: new AbortController(),
-      });
-    }
+    for (let worker = 0; worker < options.workers; worker++) this.threads.push(newThread());
     const { tables, features } = options;
     this.rehearsal = new Rehearsal(this.pool, { tables, features, wakeFd: this.threads[0]!.wakeFd });
   }
@@ -208,16 +175,25 @@ export class WorkerPool {
 
   /** Give every worker its queue of a device. @param netnsPath where the device is; undefined: in this namespace */
   addPort(index: number, tap: Tap, netnsPath?: string): void {
+    this.addDevice(index, index, tap, netnsPath);
+  }
+
+  /** The same for a device whose frames count as those of port `index`, which has another device already. */
+  addFurtherDevice(index: number, tap: Tap): void {
+    this.addDevice(index, this.options.furtherSlot, tap);
+  }
+
+  private addDevice(index: number, slot: number, tap: Tap, netnsPath?: string): void {
     const { fds, headerBytes } = tap;
     this.threads.forEach((thread, worker) => {
       const fd = fds[worker];
       if (fd === undefined) throw new RangeError(`port ${index}: no queue for worker ${worker}`);
-      const port = { index, fd, headerBytes };
-      thread.ports.set(index, port);
+      const port = { index, slot, fd, headerBytes };
+      thread.ports.set(slot, port);
       this.send(thread, { kind: 'add', ...port });
     });
     const { fds: _, ...device } = tap;
-    this.options.standby?.add({ ...device, index, netnsPath }, fds);
+    this.options.standby?.add({ ...device, index, slot, netnsPath }, fds);
   }
 
   /**
@@ -310,6 +286,7 @@ export class WorkerPool {
         ports: [...thread.ports.values()],
         changesDone: thread.changesSent,
         wakeFd: thread.wakeFd,
+        warmsUp: this.held,
         ...(this.options.tunnel && { tunnel: this.options.tunnel.ofWorkers[worker]! }),
         messages: port2,
       };

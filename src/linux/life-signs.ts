@@ -11,10 +11,13 @@ import { statFields } from './processes.ts';
 const PERIOD_MS = 1000;
 
 /** How often to look, milliseconds. */
-export const LOOK_MS = 250;
-/** Looks after which a process counts as hung: while it is stopped (SIGSTOP, a debugger); without a new sign. */
-const STOPPED_LOOKS = 7;
-const SILENT_LOOKS = 60;
+export const LOOK_MS = 50;
+/** Looks after which a process counts as hung: stopped by SIGSTOP; by a debugger, which also stops it to print its stack. */
+const STOPPED_LOOKS = 2;
+const TRACED_LOOKS = 35;
+/** Signs are read at every so many looks; without a new one in so many readings, the process counts as hung. */
+const LOOKS_PER_READING = 5;
+const SILENT_READINGS = 60;
 
 /** Give signs of life in a file. @returns ends it, and removes the file: the process ends as it should */
 export function giveLifeSigns(path: string): () => void {
@@ -41,8 +44,10 @@ export class LifeWatch {
   private readonly pid: number;
   private readonly path: string;
   private last = '';
-  private silentLooks = 0;
+  private looks = 0;
+  private silentReadings = 0;
   private stoppedLooks = 0;
+  private tracedLooks = 0;
 
   /** @param path the file of its signs */
   constructor(pid: number, path: string) {
@@ -53,12 +58,17 @@ export class LifeWatch {
   /** @returns why the process counts as hung; undefined if it does not, or has not begun to give signs */
   look(): string | undefined {
     const [letter] = statFields(read(`/proc/${this.pid}/stat`));
-    this.stoppedLooks = letter === 'T' || letter === 't' ? this.stoppedLooks + 1 : 0;
-    if (this.stoppedLooks >= STOPPED_LOOKS) return 'is stopped';
+    this.stoppedLooks = letter === 'T' ? this.stoppedLooks + 1 : 0;
+    this.tracedLooks = letter === 't' ? this.tracedLooks + 1 : 0;
+    if (this.stoppedLooks >= STOPPED_LOOKS || this.tracedLooks >= TRACED_LOOKS) return 'is stopped';
+    if (this.looks++ % LOOKS_PER_READING === 0) this.readSign();
+    return this.silentReadings >= SILENT_READINGS ? 'no longer responds' : undefined;
+  }
+
+  private readSign(): void {
     const sign = read(this.path);
-    this.silentLooks = sign === '' || sign !== this.last ? 0 : this.silentLooks + 1;
+    this.silentReadings = sign === '' || sign !== this.last ? 0 : this.silentReadings + 1;
     this.last = sign;
-    return this.silentLooks >= SILENT_LOOKS ? 'no longer responds' : undefined;
   }
 }
 

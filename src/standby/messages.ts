@@ -16,10 +16,14 @@ export const PROTOCOL = 1;
 export interface DeviceOfNode extends TapFeatures {
   /** Its port. */
   readonly index: number;
+  /** Number under which it is known: its port's, unless that has another device. Absent: its port's. */
+  readonly slot?: number;
   readonly name: string;
   /** Path of the network namespace that it is in; undefined: the node's own. */
   readonly netnsPath?: string | undefined;
 }
+
+export const slotOf = ({ index, slot = index }: DeviceOfNode): number => slot;
 
 /** A device, with its queues. */
 export interface HeldDevice {

@@ -14,7 +14,7 @@ import { DeathWatch } from '../linux/robust-lock.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
 import { ControlWord, controlAt, Failure, LIFE_LOCK_AT, ThreadState } from '../worker/control.ts';
 import { Forwarder } from '../worker/forwarder.ts';
-import type { HeldDevice, Watched } from './messages.ts';
+import { type HeldDevice, slotOf, type Watched } from './messages.ts';
 
 /** The worker whose place it takes. */
 const WORKER = 0;
@@ -93,7 +93,7 @@ export class StandbyForwarder {
     for (const { device, fds } of devices) {
       const { index, headerBytes } = device;
       for (const [queue, fd] of fds.entries()) {
-        this.forwarder.change({ kind: 'add', index, fd, headerBytes, slot: index + queue * QUEUE_STRIDE });
+        this.forwarder.change({ kind: 'add', index, fd, headerBytes, slot: slotOf(device) + queue * QUEUE_STRIDE });
       }
     }
     const { control } = this;

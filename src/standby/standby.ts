@@ -20,9 +20,9 @@ import { isLocked } from '../linux/lock-file.ts';
 import { isBeingKilled } from '../linux/processes.ts';
 import { ignoreTermination } from '../linux/signals.ts';
 import { sleepSync } from '../linux/sleep.ts';
-import { type FromStandby, type HeldDevice, PROTOCOL, type ToStandby, type Watched } from './messages.ts';
+import { warmUp } from '../worker/warm-up.ts';
+import { type FromStandby, type HeldDevice, PROTOCOL, slotOf, type ToStandby, type Watched } from './messages.ts';
 import { StandbyForwarder } from './standby-forwarder.ts';
-import { warmUp } from './warm-up.ts';
 
 /** How long a new standby waits for its agent to connect, milliseconds. */
 const FIRST_AGENT_MS = 10_000;
@@ -115,8 +115,9 @@ export class Standby {
   }
 
   private add(held: HeldDevice): void {
-    this.remove(held.device.index);
-    this.devices.set(held.device.index, held);
+    const slot = slotOf(held.device);
+    this.remove(slot);
+    this.devices.set(slot, held);
   }
 
   private remove(index: number): void {

@@ -7,7 +7,7 @@ import { stampEvents } from '../../native-free-dataplane/conntrack/events.ts';
 import { ARENA_BYTES, attachDataplane, type Dataplane } from '../../native-free-dataplane/dataplane.ts';
 import { countUnseenDrop } from '../../native-free-dataplane/drops/ring.ts';
 import { attachCaptureMemory } from '../../native-free-dataplane/live-capture/memory.ts';
-import { tunnelPort } from '../../native-free-dataplane/node/hops.ts';
+import { firstNodeHop, tunnelPort } from '../../native-free-dataplane/node/hops.ts';
 import { Packet } from '../../native-free-dataplane/packet.ts';
 import * as pipeline from '../../native-free-dataplane/pipeline.ts';
 import { Verdict } from '../../native-free-dataplane/verdicts.ts';
@@ -95,6 +95,7 @@ export class Forwarder {
       task.seed,
     );
     this.emitter.dataplane = this.dataplane;
+    for (let port = firstNodeHop(this.dataplane.node); port > 0; port--) this.emitter.ports.push(undefined);
     this.epoll.add(task.wakeFd, WAKE_KEY);
     for (const port of task.ports) this.change({ kind: 'add', ...port });
     if (task.tunnel) this.openTunnel(task.tunnel);

@@ -3,10 +3,12 @@ import { receiveMessageOnPort } from 'node:worker_threads';
 import { Forwarder } from './forwarder.ts';
 import { raiseInliningLimits } from './inlining.ts';
 import type { NumberedChange, WorkerTask } from './messages.ts';
+import { warmUp } from './warm-up.ts';
 
 /** Forward until stopped. A thrown error ends this task; the agent restarts it over the same tables. */
 export default function forward(task: WorkerTask): void {
   raiseInliningLimits();
+  if (task.warmsUp) warmUp();
   const forwarder = new Forwarder(task);
   try {
     if (task.isRehearsal) return;

@@ -53,4 +53,6 @@ export interface WorkerTask {
   readonly messages: MessagePort;
   /** Attach to the tables, and return: the first time takes much longer than those that follow. */
   readonly isRehearsal?: true;
+  /** Run packets over tables of its own first (warm-up.ts): nobody waits for this worker, because the standby forwards. */
+  readonly warmsUp?: boolean;
 }

@@ -8,6 +8,7 @@ import { type Port, Write } from '../devices/port.ts';
 import type { WorkerCapture } from './capture.ts';
 
 export class PortEmitter implements Emitter {
+  /** By number; filled up to the last one, because V8 makes a dictionary of an array with large gaps. */
   readonly ports: (Port | undefined)[] = [];
   dataplane: Dataplane | undefined;
   /** Frames that the pipeline has sent; wraps. */

@@ -99,6 +99,7 @@ test('`node plan` lists rules, routes, settings, tables and files, and changes n
   for (const expected of [
     /^KIND +NAME +NOW +WITH AN AGENT$/m,
     /^device +dp0 +- +TAP, address 10\.244\.\d+\.1\/32, MTU 1500$/m,
+    /^device +dp1 +- +TAP, no address, MTU 1500$/m,
     /^rule +pref 0 lookup 255 +present +removed/m,
     /^route +10\.244\.0\.0\/16 dev dp0 table 254 src 10\.244\.\d+\.1 +- +added$/m,
     /^sysctl +net\.ipv4\.ip_forward +0 +1$/m,
@@ -128,8 +129,8 @@ test('what the agent changes is what the plan lists', async () => {
     fresh('routes').filter((route) => !isPlanned(route)),
     [],
   );
-  assert.equal(fresh('links'), [' dp0']);
-  const settings = fresh('sysctls').filter((line) => !/\.dp0\./.test(line));
+  assert.equal(fresh('links'), [' dp0', ' dp1']);
+  const settings = fresh('sysctls').filter((line) => !/\.dp[01]\./.test(line));
   const known = names('sysctl');
   assert.equal(
     settings.map((line) => line.split(' = ')[0] as string).filter((name) => !known.includes(name)),
@@ -164,7 +165,7 @@ test('`node reset` refuses while the agent runs, and while pods are connected, a
 test('`node reset --force` leaves the machine as it was before the first agent', async () => {
   const { status, stdout, stderr } = await reset('--force');
   assert.is(status, 0, stderr);
-  assert.match(stdout, /^node f1: removed dp0, \d+ rules, \d+ routes, \d+ files, 1 pod; restored \d+ settings\n$/);
+  assert.match(stdout, /^node f1: removed dp0, dp1, \d+ rules, \d+ routes, \d+ files, 1 pod; restored \d+ settings\n$/);
   const now = await snapshot();
   for (const part of Object.keys(before) as (keyof Snapshot)[]) assert.equal(now[part], before[part], part);
   assert.not.match(await output(run(['ip', '-n', CONTAINER.netns, '-o', 'link'])), /eth0/);

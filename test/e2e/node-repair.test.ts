@@ -72,7 +72,11 @@ const HARMS = [
     'grep -q 0 /proc/sys/net/ipv4/conf/all/rp_filter && grep -q 1 /proc/sys/net/ipv4/conf/dp0/accept_local',
   ],
 ] as const;
-const HARMS_OF_DP0 = [
+const DP1_IS_UP = 'ip link show dp1 up | grep -q dp1';
+const HARMS_OF_DEVICES = [
+  ['dp1 is deleted', 'ip link del dp1', DP1_IS_UP],
+  ['dp1 is taken down', 'ip link set dp1 down', DP1_IS_UP],
+  ['dp1’s MTU is changed', 'ip link set dp1 mtu 1200', 'ip link show dp1 | grep -q "mtu 1500"'],
   ['dp0’s MAC is changed', 'ip link set dp0 address 02:00:00:00:00:55', 'ip link show dp0 | grep -q 0a:58:0a:f4:01:01'],
   ['dp0’s queue is shortened', 'ip link set dp0 txqueuelen 1', 'ip link show dp0 | grep -q "qlen 4096"'],
   ['dp0 uses ARP', 'ip link set dp0 arp on', 'ip link show dp0 | grep -q NOARP'],
@@ -106,13 +110,13 @@ for (const args of [[], ['--overlay', 'host-gw', '--no-underlay-shortcut']]) {
     await everything();
   });
 
-  for (const [what, harm, restored] of args.length === 0 ? [...HARMS, ...HARMS_OF_DP0] : HARMS) {
+  for (const [what, harm, restored] of args.length === 0 ? [...HARMS, ...HARMS_OF_DEVICES] : HARMS) {
     test(`${what}: restored within two seconds`, async () => {
       await inNode('sh', '-c', harm);
       await within(RESTORED_MS, () => inNode('sh', '-c', restored));
       await everything();
       if (what.includes('nft') && args.length === 0) {
-        assert.match(await inNode('nft', 'list', 'table', 'netdev', 'dataplane'), /fwd to "dp0"/);
+        assert.match(await inNode('nft', 'list', 'table', 'netdev', 'dataplane'), /fwd to "dp1"[\s\S]*fwd to "dp0"/);
       }
     });
   }

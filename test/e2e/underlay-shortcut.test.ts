@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, nodeNetns, output, podNetns, processPod, run, startCluster } from '../lib/cluster.ts';
+import { fromOutside } from '../lib/floods/floods.ts';
 
 const SERVE = `require('http').createServer((q, r) => r.end(q.socket.remoteAddress)).listen(80);`;
 const NODE_PORT = 31080;
@@ -97,12 +98,39 @@ const test = suite('underlay shortcut');
 
 test('each router decrements the TTL once: n1, and n2 and n1', async () => {
   await withCluster([], async (cluster) => {
-    assert.match(await output(nft('list', 'table', 'netdev', 'dataplane')), /fwd to "dp0"/);
+    assert.match(
+      await output(nft('list', 'table', 'netdev', 'dataplane')),
+      /dport 4789 fwd to "dp1"[\s\S]*fwd to "dp0"/,
+    );
     assert.equal(await ttls(cluster), [63, 62]);
     assert.equal(await whoGetsIn(cluster), LET_IN, 'sources that nobody outside has');
     // After a flush of nftables, rules and routes still forward.
     await output(nft('delete', 'table', 'netdev', 'dataplane'));
     assert.equal(await ttls(cluster), [63, 62]);
+  });
+});
+
+/** A counter of frames from n1's kernel to the data plane. */
+async function framesOf(cluster: Cluster, device: string, counter: 'tx_packets' | 'tx_dropped'): Promise<number> {
+  const path = `/sys/class/net/${device}/statistics/${counter}`;
+  return Number(await output(cluster.exec(nodeNetns('n1'), ['cat', path])));
+}
+
+test('F28: a flood of NodePort datagrams fills the queue of dp0, and takes no overlay packet', async () => {
+  await withCluster(['--workers', '1'], async (cluster) => {
+    const flood = fromOutside(
+      'as many datagrams as possible',
+      1_000_000,
+      'udp 198.18.0.1:1 > 172.18.0.11:32001 len 64',
+    );
+    const before = await framesOf(cluster, 'dp1', 'tx_packets');
+    const running = await flood.start({ cluster });
+    // From outside to n2, and from there over the overlay to the pod on n1.
+    for (let n = 0; n < 20; n++) await cluster.fetch('dp-outside', `http://172.18.0.12:${NODE_PORT}/`);
+    assert.ok((await running.end()) > 10_000);
+    assert.ok((await framesOf(cluster, 'dp1', 'tx_packets')) >= before + 20 * 4);
+    assert.is(await framesOf(cluster, 'dp1', 'tx_dropped'), 0);
+    assert.ok((await framesOf(cluster, 'dp0', 'tx_dropped')) > 0, 'the flood is too small to show anything');
   });
 });
 

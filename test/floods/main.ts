@@ -40,7 +40,7 @@ const cluster = await startCluster({
   args: ['--nodes', '2'],
   manifests: [
     processPod('client', 'n1', idle),
-    processPod('server', 'n2', priority(server)),
+    processPod('server', 'n2', idle),
     processPod('target', 'n1', server),
     processPod('bad', 'n1', idle),
     processPod('worse', 'n2', idle),
@@ -63,6 +63,7 @@ const cluster = await startCluster({
 const rows: FloodRow[] = [];
 try {
   const ground: Ground = { cluster, targetIp: await ipOf('target'), otherIp: await ipOf('worse') };
+  cluster.start(podNetns('server'), priority(server));
   const probe = await startProbe(cluster, await ipOf('server'));
   for (const flood of floods) {
     rows.push(await measure(flood, ground, probe));

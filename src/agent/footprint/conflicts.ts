@@ -12,7 +12,7 @@ import type { HostNetworkOptions } from '../underlay/host-options.ts';
 import { isOurs } from '../underlay/host-rules.ts';
 import { savedLegacyRules } from '../underlay/legacy-firewall.ts';
 import { routesOfTable } from '../underlay/node-routes.ts';
-import { HOST_DEVICE, NODES_TABLE, Preference, TO_DP0_TABLE } from '../underlay/rule-order.ts';
+import { HOST_DEVICE, NODES_TABLE, OVERLAY_DEVICE, Preference, TO_DP0_TABLE } from '../underlay/rule-order.ts';
 
 /** The chains by which kube-proxy's iptables mode is recognised. kubelet makes some of the other KUBE- chains. */
 const PROXY_CHAIN = /\b(KUBE-SERVICES|KUBE-NODEPORTS)\b/;
@@ -70,8 +70,9 @@ function deviceConflicts(devices: readonly Link[], options: HostNetworkOptions):
   const { port } = OVERLAYS[options.overlay].tunnel ?? {};
   const found: string[] = [];
   for (const { ifname, linkinfo: { info_kind: kind = 'none', info_data: data } = {} } of devices) {
-    if (ifname === HOST_DEVICE && !(kind === 'tun' && data?.type === 'tap')) {
-      found.push(`device ${HOST_DEVICE} exists and is no TAP device: rename or delete it`);
+    const isOurs = [HOST_DEVICE, OVERLAY_DEVICE].includes(ifname);
+    if (isOurs && !(kind === 'tun' && data?.type === 'tap')) {
+      found.push(`device ${ifname} exists and is no TAP device: rename or delete it`);
     }
     if (port !== undefined && data?.port === options[port]) {
       found.push(

@@ -18,13 +18,14 @@ import { type CniDirectories, cniFiles } from '../cni/installation.ts';
 import { copiesIn } from '../cni/program-copy.ts';
 import type { NodeConfig } from '../config.ts';
 import { readRuleset } from '../underlay/firewall.ts';
+import { usesOverlayDevice } from '../underlay/host-network.ts';
 import type { HostNetworkOptions } from '../underlay/host-options.ts';
 import { LOCAL_FIRST, wantedRules } from '../underlay/host-rules.ts';
-import { isOfDp0, wantedSettings } from '../underlay/host-sysctls.ts';
+import { isOfOurDevices, wantedSettings } from '../underlay/host-sysctls.ts';
 import { readLegacy, savedLegacyRules } from '../underlay/legacy-firewall.ts';
 import { presentRoutes, routeArguments, wantedRoutes } from '../underlay/node-routes.ts';
 import { readHostRouting } from '../underlay/routing-follower.ts';
-import { HOST_DEVICE } from '../underlay/rule-order.ts';
+import { HOST_DEVICE, OVERLAY_DEVICE } from '../underlay/rule-order.ts';
 import { NFT_TABLE } from '../underlay/shortcut.ts';
 import { conflictsOn } from './conflicts.ts';
 
@@ -57,10 +58,11 @@ const PRESENT = 'present';
 /** @throws IpCommandError, SystemError */
 export function planNode({ config, stateDir, cni }: PlanOptions): NodePlan {
   const host = { ...config, offloads: OffloadLevel.TUNNEL, noUnderlayShortcut: false };
-  const device = deviceIndex();
+  const device = deviceIndex(HOST_DEVICE);
   const local = localAddresses(host, device);
   const items: PlannedItem[] = [
     { kind: 'device', name: HOST_DEVICE, now: device === 0 ? '' : PRESENT, withAgent: deviceWords(host) },
+    ...overlayDeviceItems(host),
     ...routeItems(host, local, device !== 0),
     ...ruleItems(host, [...local.keys()]),
     ...settingItems(host),
@@ -75,10 +77,16 @@ function deviceWords({ podCIDR, underlayMtu }: HostNetworkOptions): string {
   return `TAP, address ${gatewayOf(podCIDR)}/32, MTU ${underlayMtu}`;
 }
 
-function deviceIndex(): number {
+function overlayDeviceItems(host: HostNetworkOptions): PlannedItem[] {
+  if (!usesOverlayDevice(host)) return [];
+  const now = deviceIndex(OVERLAY_DEVICE) === 0 ? '' : PRESENT;
+  return [{ kind: 'device', name: OVERLAY_DEVICE, now, withAgent: `TAP, no address, MTU ${host.underlayMtu}` }];
+}
+
+function deviceIndex(name: string): number {
   const routes = new RouteSocket();
   try {
-    return routes.findLink(HOST_DEVICE);
+    return routes.findLink(name);
   } finally {
     routes.close();
   }
@@ -126,7 +134,7 @@ function ruleItems(host: HostNetworkOptions, local: readonly string[]): PlannedI
 function settingItems(host: HostNetworkOptions): PlannedItem[] {
   const settings = wantedSettings(host).flatMap((setting) => {
     const now = readSysctl(setting.name);
-    if (isOfDp0(setting) || (now === undefined && setting.optional)) return [];
+    if (isOfOurDevices(setting) || (now === undefined && setting.optional)) return [];
     return { kind: 'sysctl', name: setting.name.replaceAll('/', '.'), now: now ?? '', withAgent: setting.value };
   });
   if (readSysctl('net/ipv4/ip_forward') === '0') {

@@ -1,19 +1,19 @@
 /**
- * dp0 itself: opened, and restored if somebody deletes it or changes a property that frames depend on. The pipeline and the
- * node's kernel send to its MAC; it uses no ARP and belongs to no bridge; and its queue must not shape, because the packets
- * in it have already been forwarded.
+ * A device between the node's kernel and the workers, dp0 or dp1: opened, and restored if somebody deletes it or changes a
+ * property that frames depend on. The pipeline and the node's kernel send to its MAC; it uses no ARP and belongs to no bridge;
+ * and its queue must not shape, because the packets in it have already been forwarded.
  */
 import type { RouteSocket } from '../../linux/rtnetlink.ts';
 import { closeTap, type OffloadLevel, openTap, recreateTap, type Tap } from '../../linux/tap.ts';
 import { QUEUE_FRAMES } from '../pods/ports.ts';
 import { GSO_MAX_BYTES } from '../pods/super-packets.ts';
-import { HOST_DEVICE } from './rule-order.ts';
 
 /** Queueing disciplines that neither delay nor police. One of them is the default of new devices (net.core.default_qdisc). */
 const HARMLESS_QDISCS: readonly string[] = ['noqueue', 'mq', 'pfifo_fast', 'pfifo', 'fq_codel', 'fq', 'sfq', 'cake'];
 
-/** Properties of dp0. */
+/** Properties of the device. */
 export interface HostDeviceOptions {
+  readonly name: string;
   readonly queues: number;
   readonly offloads: OffloadLevel;
   /** aa:bb:cc:dd:ee:ff */
@@ -23,53 +23,54 @@ export interface HostDeviceOptions {
   readonly tap?: Tap | undefined;
 }
 
-/** Opens dp0, and checks its properties. */
+/** Opens the device, and checks its properties. */
 export class HostDevice {
   readonly tap: Tap;
   private readonly options: HostDeviceOptions;
   private readonly routes: RouteSocket;
-  /** The MTU that dp0 must have. */
+  /** The MTU that it must have. */
   mtu: number;
   private index = 0;
 
   /**
-   * Open dp0. The device is persistent: while no agent holds it, packets to it are dropped, and their senders retransmit
+   * Open the device. It is persistent: while no agent holds it, packets to it are dropped, and their senders retransmit
    * them. Without the device the node's kernel would answer them itself, and reset connections.
    * @throws SystemError
    */
   constructor(options: HostDeviceOptions, routes: RouteSocket) {
-    const { queues, offloads, mtu } = options;
+    const { name, queues, offloads, mtu } = options;
     this.options = options;
     this.routes = routes;
     this.mtu = mtu;
-    this.tap = options.tap ?? openTap({ name: HOST_DEVICE, queues, persist: true, offloads });
+    this.tap = options.tap ?? openTap({ name, queues, persist: true, offloads });
   }
 
-  /** Set all of dp0's properties. @throws SystemError */
+  /** Set all of its properties. @throws SystemError */
   configure(): void {
     const { routes } = this;
-    this.index = routes.linkIndex(HOST_DEVICE);
+    this.index = routes.linkIndex(this.options.name);
     routes.changeLink(this.index, { mac: this.options.mac, mtu: this.mtu, queueLength: QUEUE_FRAMES, arp: false });
     routes.changeLink(this.index, { gsoMaxBytes: GSO_MAX_BYTES });
   }
 
-  /** Change dp0's MTU. @throws SystemError */
+  /** Change its MTU. @throws SystemError */
   setMtu(mtu: number): void {
     this.mtu = mtu;
-    this.routes.changeLink(this.routes.linkIndex(HOST_DEVICE), { mtu });
+    this.routes.changeLink(this.routes.linkIndex(this.options.name), { mtu });
   }
 
   /**
-   * Recreate dp0 if it was deleted.
+   * Recreate the device if it was deleted.
    * @returns whether that was needed
    * @throws Error if it cannot be recreated, for example because another device has its name
    */
   ensureExists(): boolean {
-    if (this.routes.findLink(HOST_DEVICE) === this.index) return false;
+    const { name } = this.options;
+    if (this.routes.findLink(name) === this.index) return false;
     try {
       recreateTap(this.tap, { persist: true, offloads: this.options.offloads });
     } catch (error) {
-      throw new Error(`device ${HOST_DEVICE} was deleted and cannot be recreated: ${(error as Error).message}`);
+      throw new Error(`device ${name} was deleted and cannot be recreated: ${(error as Error).message}`);
     }
     this.configure();
     return true;
@@ -86,6 +87,7 @@ export class HostDevice {
       put();
       restored++;
     };
+    restore(!is.up, () => routes.changeLink(index, { up: true }));
     restore(is.mac !== mac, () => routes.changeLink(index, { mac }));
     restore(is.mtu !== mtu, () => routes.changeLink(index, { mtu }));
     restore(is.queueLength !== QUEUE_FRAMES, () => routes.changeLink(index, { queueLength: QUEUE_FRAMES }));
@@ -95,7 +97,7 @@ export class HostDevice {
     return restored;
   }
 
-  /** Release dp0. It stays for the next agent. */
+  /** Release the device. It stays for the next agent. */
   close(): void {
     closeTap(this.tap);
   }

@@ -25,7 +25,7 @@ import { HostSysctls } from './host-sysctls.ts';
 import { ensureLegacyAccepts, hasLegacyTables } from './legacy-firewall.ts';
 import { presentNodeRoutes, presentRoutes, routeArguments, SINGLE_ADDRESS, wantedRoutes } from './node-routes.ts';
 import { misrouted } from './route-probe.ts';
-import { HOST_DEVICE, NODES_TABLE, Preference } from './rule-order.ts';
+import { HOST_DEVICE, NODES_TABLE, OVERLAY_DEVICE, Preference } from './rule-order.ts';
 import { installShortcut, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
 
 /** Limit of the node's addresses with NodePorts; each needs a rule that the kernel evaluates for new connections. */
@@ -39,11 +39,15 @@ const HOST_PORT = 0;
 /** What dp0 is connected to. */
 interface DeviceUser {
   addPort(index: number, tap: Tap): void;
+  /** Its frames count as those of port `index`. */
+  addFurtherDevice(index: number, tap: Tap): void;
 }
 
-/** dp0 (host-device.ts), with its routes and rules. */
+/** dp0 and dp1 (host-device.ts), with routes and rules. */
 export class HostNetwork {
   private readonly device: HostDevice;
+  /** dp1, if the shortcut may move overlay packets. */
+  private readonly overlayDevice: HostDevice | undefined;
   private readonly watch: RoutingWatch;
   private readonly routes: RouteSocket;
   private readonly options: HostNetworkOptions;
@@ -80,11 +84,15 @@ export class HostNetwork {
     this.localAddresses = new Map([[options.nodeIP, options.nodeIP]]);
     this.watch = new RoutingWatch();
     this.routes = new RouteSocket();
-    const { workers, offloads, podCIDR, underlayMtu, tap } = options;
-    const mac = macOf(gatewayOf(podCIDR));
-    this.device = new HostDevice({ queues: workers, offloads, mac, mtu: underlayMtu, tap }, this.routes);
+    const { workers, offloads, podCIDR, underlayMtu, tap, overlayTap } = options;
+    const common = { queues: workers, offloads, mac: macOf(gatewayOf(podCIDR)), mtu: underlayMtu };
+    this.device = new HostDevice({ ...common, name: HOST_DEVICE, tap }, this.routes);
     try {
       this.device.configure();
+      this.overlayDevice = usesOverlayDevice(options)
+        ? new HostDevice({ ...common, name: OVERLAY_DEVICE, tap: overlayTap }, this.routes)
+        : undefined;
+      this.overlayDevice?.configure();
       this.ensure();
     } catch (error) {
       this.close();
@@ -109,14 +117,17 @@ export class HostNetwork {
 
   private addToWorkers(): void {
     this.workers?.addPort(HOST_PORT, this.tap);
+    if (this.overlayDevice) this.workers?.addFurtherDevice(HOST_PORT, this.overlayDevice.tap);
   }
 
-  /** Restore dp0 and its properties. @returns how many were missing or changed @throws Error, SystemError */
-  private ensureDevice(): number {
-    if (!this.device.ensureExists()) return this.device.ensureProperties();
+  /** Restore dp0, dp1 and their properties. @returns how many were missing or changed @throws Error, SystemError */
+  private ensureDevices(): number {
+    const devices = [this.device, ...(this.overlayDevice ? [this.overlayDevice] : [])];
+    const missing = devices.filter((device) => device.ensureExists()).length;
+    if (missing === 0) return devices.reduce((sum, device) => sum + device.ensureProperties(), 0);
     this.checked = '';
     this.addToWorkers();
-    return 1;
+    return missing;
   }
 
   /** Restore our nftables, and the accept rules in others' chains that drop. @throws Error naming the rule that failed */
@@ -143,11 +154,11 @@ export class HostNetwork {
    * Check dp0, sysctls, rules and routes, and restore what is missing. Cheap while nothing has changed (0.2 ms, no
    * process).
    * @returns how many sysctls, rules and routes were missing
-   * @throws SystemError, IpCommandError; Error as ensureDevice
+   * @throws SystemError, IpCommandError; Error as ensureDevices
    */
   ensure(): number {
     // The device first, because some sysctls belong to it.
-    const repaired = this.ensureDevice() + this.sysctls.ensure();
+    const repaired = this.ensureDevices() + this.sysctls.ensure();
     let missing = 0;
     if (this.watch.fingerprint() !== this.checked) {
       missing = this.restore();
@@ -181,6 +192,7 @@ export class HostNetwork {
   private restore(): number {
     const index = this.routes.linkIndex(HOST_DEVICE);
     this.routes.changeLink(index, { up: true });
+    if (this.overlayDevice) this.routes.changeLink(this.routes.linkIndex(OVERLAY_DEVICE), { up: true });
     this.routes.setAddress(index, gatewayOf(this.options.podCIDR), 32);
     // Routes before rules: with a rule to an empty table, packets would be delivered to the node's own sockets.
     const missing = [...this.routeCommands(), ...this.missingRules()];
@@ -272,9 +284,10 @@ export class HostNetwork {
     return this.routes.linkMtu(this.options.underlayDevice);
   }
 
-  /** Set dp0's MTU to the underlay's. @throws SystemError */
+  /** Set the devices' MTU to the underlay's. @throws SystemError */
   setUnderlayMtu(mtu: number): void {
     this.device.setMtu(mtu);
+    this.overlayDevice?.setMtu(mtu);
     this.checked = '';
     this.ensure();
   }
@@ -308,6 +321,7 @@ export class HostNetwork {
       clusterNetworks: this.clusterNetworks,
       underlayMtu: this.device.mtu,
       hostDevice: HOST_DEVICE,
+      overlayDevice: this.overlayDevice ? OVERLAY_DEVICE : HOST_DEVICE,
       localAddresses: [...this.localAddresses.keys()],
       routedNetworks: this.routedNetworks,
       neighbours: this.neighbours,
@@ -362,14 +376,18 @@ export class HostNetwork {
     ];
   }
 
-  /** Close dp0. The device stays with its rules and routes for the next agent, and so do connections. */
+  /** Close dp0 and dp1. They stay with rules and routes for the next agent, and so do connections. */
   close(): void {
     this.watch.close();
     this.routes.close();
     this.device.close();
+    this.overlayDevice?.close();
   }
 }
 
+/** Does the node have dp1? Not if no overlay packets arrive through the shortcut. */
+export const usesOverlayDevice = (options: HostNetworkOptions): boolean =>
+  !options.noUnderlayShortcut && overlayMatches(options).length > 0;
 const same = (a: readonly string[], b: readonly string[]): boolean => a.join() === b.join();
 const printWord = (word: number): string => printIp({ family: 4, value: BigInt(word >>> 0) });
 const sameEntries = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>

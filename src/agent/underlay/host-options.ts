@@ -24,8 +24,9 @@ export interface HostNetworkOptions extends OverlayNode {
   /** The most offloads that dp0 may use. */
   readonly offloads: OffloadLevel;
   readonly noUnderlayShortcut: boolean;
-  /** dp0, if it is open already. */
+  /** dp0 and dp1, if they are open already. */
   readonly tap?: Tap | undefined;
+  readonly overlayTap?: Tap | undefined;
   /** Address of the name server that this agent runs for its pods; undefined if another one serves them. */
   readonly nameServer: string | undefined;
   /** Keeps what the agent changes on the node, for `dataplane node reset`. */

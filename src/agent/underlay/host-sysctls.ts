@@ -2,7 +2,7 @@
 import { type PortRange, readSysctl, releasePorts, reservePorts, sysctl, unreserved } from '../../linux/sysctl.ts';
 import type { FormerState } from './former-state.ts';
 import type { HostNetworkOptions } from './host-options.ts';
-import { HOST_DEVICE } from './rule-order.ts';
+import { HOST_DEVICE, OVERLAY_DEVICE } from './rule-order.ts';
 
 /** A setting of the node's network namespace. */
 export interface Setting {
@@ -40,11 +40,13 @@ export function wantedSettings({ underlayDevice }: Pick<HostNetworkOptions, 'und
     { name: 'net/ipv4/icmp_ratelimit', value: '20', optional: true },
     { name: `net/ipv4/conf/${underlayDevice}/rp_filter`, value: '0', optional: true },
     { name: `net/ipv6/conf/${HOST_DEVICE}/disable_ipv6`, value: '1', optional: true },
+    { name: `net/ipv6/conf/${OVERLAY_DEVICE}/disable_ipv6`, value: '1', optional: true },
   ];
 }
 
-/** Is it a setting of dp0, which goes with the device? */
-export const isOfDp0 = ({ name }: Setting): boolean => name.includes(`/${HOST_DEVICE}/`);
+/** Is it a setting of dp0 or dp1, which goes with the device? */
+export const isOfOurDevices = ({ name }: Setting): boolean =>
+  name.includes(`/${HOST_DEVICE}/`) || name.includes(`/${OVERLAY_DEVICE}/`);
 
 type Options = Pick<HostNetworkOptions, 'underlayDevice' | 'masqueradePorts' | 'former'>;
 
@@ -90,7 +92,7 @@ export class HostSysctls {
     const values: Record<string, string> = {};
     for (const setting of this.settings) {
       const now = readSysctl(setting.name);
-      if (now !== undefined && now !== setting.value && !isOfDp0(setting)) values[setting.name] = now;
+      if (now !== undefined && now !== setting.value && !isOfOurDevices(setting)) values[setting.name] = now;
     }
     this.former.keepSysctls(values);
   }

@@ -11,11 +11,12 @@ import { isOurs, LOCAL_FIRST } from './host-rules.ts';
 import { wantedSettings } from './host-sysctls.ts';
 import { removeLegacyAccepts } from './legacy-firewall.ts';
 import { presentNodeRoutes, presentRoutes } from './node-routes.ts';
-import { HOST_DEVICE, NODES_TABLE } from './rule-order.ts';
+import { HOST_DEVICE, NODES_TABLE, OVERLAY_DEVICE } from './rule-order.ts';
 import { removeShortcut } from './shortcut.ts';
 
 /** What was removed or restored. */
 export interface RemovedHostState {
+  devices: readonly string[];
   rules: number;
   routes: number;
   settings: number;
@@ -27,8 +28,9 @@ export function removeHostState(former: FormerHost): RemovedHostState {
   removeFirewallRules(former.nameServer);
   removeLegacyAccepts(former.nameServer);
   const rules = removeRules();
-  const routes = removeRoutes();
-  return { rules, routes, settings: restoreSettings(former) };
+  const devices = [HOST_DEVICE, OVERLAY_DEVICE].filter(hasDevice);
+  const routes = removeRoutes(devices);
+  return { devices, rules, routes, settings: restoreSettings(former) };
 }
 
 /** The kernel's default rule comes back first: without a rule for local addresses the node would not receive anything. */
@@ -45,18 +47,18 @@ function removeRules(): number {
 }
 
 /** Routes to dp0 go with it. */
-function removeRoutes(): number {
-  const routes = hasDevice() ? presentRoutes().size : 0;
+function removeRoutes(devices: readonly string[]): number {
+  const routes = devices.includes(HOST_DEVICE) ? presentRoutes().size : 0;
   const toNodes = [...presentNodeRoutes().keys()];
   const commands = [
     ...toNodes.map((to) => `route del ${to} table ${NODES_TABLE}`),
-    ...(hasDevice() ? [`link del ${HOST_DEVICE}`] : []),
+    ...devices.map((device) => `link del ${device}`),
   ];
   if (commands.length > 0) ipBatch(commands);
   return routes + toNodes.length;
 }
 
-const hasDevice = (): boolean => readSysctl(`net/ipv4/conf/${HOST_DEVICE}/forwarding`) !== undefined;
+const hasDevice = (device: string): boolean => readSysctl(`net/ipv4/conf/${device}/forwarding`) !== undefined;
 
 /** Settings that somebody else has changed since stay. */
 function restoreSettings({ sysctls, unreservedPorts }: FormerHost): number {

@@ -1,8 +1,13 @@
 /**
- * Name and numbers that the data plane uses in the node's policy routing: dp0, the routing tables, and the order of the
+ * Names and numbers that the data plane uses on the node: dp0 and dp1, the routing tables, and the order of the
  * rules. The rules themselves are in host-rules.ts and, for the overlay, in ../overlay/node-overlay.ts.
  */
 export const HOST_DEVICE = 'dp0';
+/**
+ * Has the overlay's packets, if the shortcut moves them: a queue of their own, so that a flood of NodePort traffic does not
+ * fill it. Without the shortcut they arrive through dp0 like everything else.
+ */
+export const OVERLAY_DEVICE = 'dp1';
 
 /** Routing table with routes to dp0. */
 export const TO_DP0_TABLE = 100;

@@ -1,6 +1,6 @@
 /**
  * The shortcut between the underlay device and dp0: nftables moves the data plane's frames from one device to the other
- * at ingress, without routing them (linux net/netfilter/nft_fwd_netdev.c). The rules and routes of host-network.ts have
+ * at ingress, without routing them (linux net/netfilter/nft_fwd_netdev.c). Overlay packets are moved to dp1. The rules and routes of host-network.ts have
  * the same effect and stay in place, for frames that the shortcut does not cover (fragments, outgoing super-packets,
  * destinations behind a router) and for kernels without nftables.
  *
@@ -32,13 +32,15 @@ export interface ShortcutOptions {
   readonly underlayDevice: string;
   readonly underlayMtu: number;
   readonly hostDevice: string;
+  /** Receives the overlay's packets. */
+  readonly overlayDevice: string;
   /** Addresses of the node's devices: packets to them are left to the kernel, which delivers them. */
   readonly localAddresses: readonly string[];
   /** Addresses on the underlay whose MAC the kernel knows. */
   readonly neighbours: readonly string[];
   /** Parts of the underlay network with routes of their own: packets to them are left to the kernel. */
   readonly routedNetworks: readonly string[];
-  /** nft matches for the overlay packets that are received through dp0. */
+  /** nft matches for the overlay's packets; none if a raw socket receives them. */
   readonly overlayMatches: readonly string[];
   /** Ports of pods on addresses of the node. */
   readonly hostPorts: readonly RoutedPort[];
@@ -56,16 +58,17 @@ export interface ShortcutOptions {
  * needs all fragments at the device on which the first arrived.
  */
 export function shortcutRules(options: ShortcutOptions): string {
-  const { nodeIP, prefix, gateway, underlayDevice, underlayMtu, hostDevice } = options;
+  const { nodeIP, prefix, gateway, underlayDevice, underlayMtu, hostDevice, overlayDevice } = options;
   const ranges = [PRIVILEGED_PORTS, options.nodePortRange, options.masqueradePorts]
     .map(([low, high]) => `${low}-${high}`)
     .join(', ');
   const ports = `ip daddr ${nodeIP} meta l4proto { tcp, udp, sctp } th dport { ${ranges} }`;
   const staying = [...new Set([nodeIP, broadcastOf(nodeIP, prefix), ...options.localAddresses])];
   const routed = options.routedNetworks.map((network) => `ip daddr ${network} accept`);
-  const toDp0 = [...options.overlayMatches, ports, ...hostPortMatches(options.hostPorts, [nodeIP])].map(
-    (match) => `${match} fwd to "${hostDevice}"`,
-  );
+  const toUs = [
+    ...options.overlayMatches.map((match) => `${match} fwd to "${overlayDevice}"`),
+    ...[ports, ...hostPortMatches(options.hostPorts, [nodeIP])].map((match) => `${match} fwd to "${hostDevice}"`),
+  ];
   return `
 table netdev ${TABLE} {
   set ${NEIGHBOURS} { type ipv4_addr; }
@@ -74,7 +77,7 @@ table netdev ${TABLE} {
     meta pkttype != host accept
     ip frag-off & ${FRAGMENT} != 0 accept
     ip saddr { ${[...staying, gateway].join(', ')} } accept
-    ${toDp0.join('\n    ')}
+    ${toUs.join('\n    ')}
   }
   chain from-us {
     type filter hook ingress device "${hostDevice}" priority 0; policy accept;

@@ -108,8 +108,14 @@ async function reset(args: Args, node: string, stateDir: string): Promise<void> 
   }
 }
 
-function resetText(node: string, { pods, files, rules, routes, settings }: ResetReport): string {
+function resetText(node: string, { devices, pods, files, rules, routes, settings }: ResetReport): string {
   const count = (n: number, one: string): string => `${n} ${one}${n === 1 ? '' : 's'}`;
-  const removed = [count(rules, 'rule'), count(routes, 'route'), count(files, 'file'), count(pods, 'pod')].join(', ');
-  return `node ${node}: removed dp0, ${removed}; restored ${count(settings, 'setting')}`;
+  const removed = [
+    ...devices,
+    count(rules, 'rule'),
+    count(routes, 'route'),
+    count(files, 'file'),
+    count(pods, 'pod'),
+  ].join(', ');
+  return `node ${node}: removed ${removed}; restored ${count(settings, 'setting')}`;
 }

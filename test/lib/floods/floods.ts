@@ -35,7 +35,7 @@ async function begin(
   args: readonly string[],
   prepare: () => Promise<unknown> = async () => {},
 ): Promise<Running> {
-  const descriptors = ['sh', '-c', 'ulimit -n 65536; exec "$@"', 'sh'];
+  const descriptors = ['sh', '-c', 'ulimit -n 65536 2>/dev/null; exec "$@"', 'sh'];
   const child = cluster.start(netns, [...descriptors, process.execPath, ...args]);
   let text = '';
   child.stderr!.pipe(process.stderr, { end: false });
@@ -58,9 +58,9 @@ async function begin(
 }
 
 /** Frames from random sources outside. @param text the frame; its source is replaced */
-const fromOutside = (name: string, rate: number, text: string): Flood => ({
+export const fromOutside = (name: string, rate: number, text: string) => ({
   name: `${name}, ${rate.toLocaleString('en-US')} a second`,
-  start: async ({ cluster }) => {
+  start: async ({ cluster }: Pick<Ground, 'cluster'>) => {
     const link = await output(run(['ip', '-n', nodeNetns('n1'), '-j', 'link', 'show', 'eth0']));
     const [{ address }] = JSON.parse(link) as [{ address: string }];
     const attach = () => output(run(['ip', '-n', OUTSIDE, 'link', 'set', TAP, 'master', 'underlay', 'up']));
@@ -90,8 +90,9 @@ const together = (name: string, ...floods: readonly Flood[]): Flood => ({
   },
 });
 
+/** Of the frames; the sender replaces it. */
 const source = '198.18.0.1';
-const nested = `udp 10.244.2.2:9 > 10.244.1.2:9 len 64`;
+const nested = 'udp 10.244.2.2:9 > 10.244.1.2:9 len 64';
 
 export const FLOODS: readonly Flood[] = [
   fromOutside('SYNs to a NodePort', 2000, `tcp ${source}:1000 > ${NODE_IP}:${NODE_PORT} S seq 1 <mss 1460>`),

@@ -25,19 +25,19 @@ test('a process that has given no sign yet does not hang, however long it takes 
 test('a process hangs after fifteen seconds of looks without a new sign, and no longer once it gives one', () => {
   const watch = new LifeWatch(process.pid, path);
   writeFileSync(path, '7\n');
-  assert.is(lookOften(watch, 60), undefined);
+  assert.is(lookOften(watch, 300), undefined);
   assert.is(watch.look(), 'no longer responds');
   writeFileSync(path, '8\n');
-  assert.is(watch.look(), undefined);
+  assert.is(lookOften(watch, 5), undefined);
 });
 
-test('a stopped process hangs within two seconds of looks, and not once it continues', async () => {
+test('a process stopped by SIGSTOP hangs at the second look, and not once it continues', async () => {
   const child = spawn('sleep', ['60'], { stdio: 'ignore' });
   const watch = new LifeWatch(child.pid!, join(directory, 'none'));
   assert.is(watch.look(), undefined);
   child.kill('SIGSTOP');
   await sleep(100);
-  assert.is(lookOften(watch, 6), undefined);
+  assert.is(watch.look(), undefined);
   assert.is(watch.look(), 'is stopped');
   child.kill('SIGCONT');
   await sleep(100);

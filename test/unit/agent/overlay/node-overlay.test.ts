@@ -59,6 +59,7 @@ test('the shortcut matches the same packets', () => {
       clusterNetworks: ['10.244.0.0/16'],
       underlayMtu: 1500,
       hostDevice: 'dp0',
+      overlayDevice: 'dp1',
       localAddresses: [NODE.nodeIP],
       routedNetworks: [],
       neighbours: [],
@@ -67,11 +68,13 @@ test('the shortcut matches the same packets', () => {
       nodePortRange: [30000, 32767],
       masqueradePorts: [32768, 49151],
     });
-    const forwarded = text.split('\n').filter((line) => line.endsWith('fwd to "dp0"'));
+    const forwarded = text.split('\n').filter((line) => /fwd to "dp[01]"$/.test(line));
     assert.is(forwarded.length, matches.length + 1, text);
-    assert.is(forwarded[0]?.trim() === 'ip protocol 4 fwd to "dp0"', matches.length === 1);
+    // Overlay packets have a device, and so a queue, of their own.
+    assert.is(forwarded[0]?.trim() === 'ip protocol 4 fwd to "dp1"', matches.length === 1);
+    assert.match(forwarded.at(-1) ?? '', /th dport .* fwd to "dp0"$/);
     // A later fragment has payload in the place of ports.
-    assert.ok(text.indexOf('ip frag-off & 0x3fff != 0 accept') < text.indexOf('fwd to "dp0"'), text);
+    assert.ok(text.indexOf('ip frag-off & 0x3fff != 0 accept') < text.search(/fwd to "dp[01]"/), text);
     assert.match(text, /ip saddr { 10\.244\.0\.0\/16 } accept\n[^}]*fwd ip to/);
   }
 });

@@ -1,6 +1,6 @@
 /**
  * Runs packets through the pipeline over tables of its own, so that V8 has compiled what they go through before the
- * standby has to forward: the first thousand packets would take fifty times as long, and the repair of the connections five.
+ * standby, or a worker that takes over from it, has to forward: the first thousand packets would take fifty times as long, and the repair of the connections five.
  */
 import { conntrackBytes, createConntrack } from '../../native-free-dataplane/conntrack/record.ts';
 import { repairConntrack } from '../../native-free-dataplane/conntrack/recovery.ts';

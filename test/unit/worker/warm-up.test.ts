@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { warmUp } from '../../../src/standby/warm-up.ts';
+import { warmUp } from '../../../src/worker/warm-up.ts';
 
 test('every packet of the warm-up is forwarded', () => {
   const { sent, forwarded } = warmUp();
