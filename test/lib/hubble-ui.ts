@@ -25,6 +25,7 @@ const { nested } = protobuf.Root.fromJSON({
       fields: {
         sourcePod: repeated('string', 2),
         destinationPod: repeated('string', 4),
+        verdict: repeated('int32', 5),
         sourceFqdn: repeated('string', 7),
         destinationFqdn: repeated('string', 8),
         sourceLabel: repeated('string', 10),
@@ -50,7 +51,9 @@ const { nested } = protobuf.Root.fromJSON({
       },
     },
     Flows: { fields: { flows: repeated('Flow', 1) } },
-    Flow: { fields: { verdict: field('int32', 2), nodeName: field('string', 11) } },
+    Flow: {
+      fields: { verdict: field('int32', 2), nodeName: field('string', 11), dropReason: field('int32', 25) },
+    },
     ServiceState: { fields: { service: field('Service', 1) } },
     Service: {
       fields: { id: field('string', 1), name: field('string', 2), namespace: field('string', 3) },
@@ -78,7 +81,7 @@ const { nested } = protobuf.Root.fromJSON({
 const typeOf = (name: string): protobuf.Type => nested![name] as protobuf.Type;
 
 /** Cilium's number of a verdict (api/v1/flow/flow.proto). */
-export const UiVerdict = { FORWARDED: 1 } as const;
+export const UiVerdict = { FORWARDED: 1, DROPPED: 2 } as const;
 
 export interface UiEvent {
   readonly service?: { readonly service: { readonly id: string; readonly name: string; readonly namespace: string } };
@@ -90,8 +93,15 @@ export interface UiEvent {
       readonly verdict: number;
     };
   };
-  readonly flows?: { readonly flows: readonly { readonly verdict: number; readonly nodeName: string }[] };
+  readonly flows?: { readonly flows: readonly UiFlow[] };
   readonly notification?: UiNotification;
+}
+
+export interface UiFlow {
+  readonly verdict: number;
+  readonly nodeName: string;
+  /** Cilium's number of the reason. */
+  readonly dropReason: number;
 }
 
 export interface UiNotification {
@@ -117,14 +127,18 @@ export interface UiStream {
   readonly request: Uint8Array;
 }
 
-/** The page's stream of what happens in a namespace: flows, services, links between them, and the state of the nodes. */
-export function eventsOf(namespace: string): UiStream {
+/**
+ * The page's stream of what happens in a namespace: flows, services, links between them, and the state of the nodes.
+ * @param verdict only flows with this one
+ */
+export function eventsOf(namespace: string, verdict?: number): UiStream {
   const [pods, reply] = [[`${namespace}/`], [false]];
+  const only = verdict === undefined ? {} : { verdict: [verdict] };
   const filters = (...flows: object[]) => flows.map((flow) => ({ flow }));
   // As the page's src/factories/proto/index.ts, with nothing chosen but the namespace.
   const request = typeOf('EventsRequest').encode({
     eventTypes: [3, 4, 5, 6],
-    whitelist: filters({ sourcePod: pods, reply }, { destinationPod: pods, reply }),
+    whitelist: filters({ sourcePod: pods, reply, ...only }, { destinationPod: pods, reply, ...only }),
     blacklist: filters(
       { sourceLabel: ['reserved:unknown'] },
       { destinationLabel: ['reserved:unknown'] },

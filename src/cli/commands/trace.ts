@@ -8,6 +8,7 @@ import type { EndArg, Resolver, Start } from '../../observe/trace/resolver.ts';
 import type { Walk } from '../../observe/trace/walk.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { endOnSignals, filterText, readCapturedPod } from '../args/capture-args.ts';
+import { endOf, readTarget, type Target } from '../args/target.ts';
 import { readEnd, readFlags, readHex, readProtocol } from '../args/trace-packet.ts';
 import { dnsLabel, portNumber, seconds, wholeNumber } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
@@ -35,7 +36,7 @@ pod/NAME, node/NAME or an IPv4 address. FROM can also be outside, TO also svc/NA
 With --live, packets that the nodes receive are traced as they are forwarded: those that match FILTER, an expression of
 tcpdump. Only these take longer, and at most 200 a second and worker are traced.`,
   options: {
-    to: { value: 'TO', help: 'the destination' },
+    to: { value: 'TO', help: 'the destination, also a name such as web.shop' },
     from: { value: 'FROM', help: 'the same as the operand FROM' },
     'from-outside': { help: 'the same as --from outside' },
     protocol: { short: 'p', value: 'NAME', help: 'tcp, udp or icmp (default: tcp)' },
@@ -98,7 +99,7 @@ async function run(args: Args): Promise<void> {
   if (args.flag('paths')) return paths(args, from, file!);
   const given = readFrame(args);
   if (given === undefined && from === undefined) needOperand('trace', args, 0, 'FROM');
-  const to = args.value('to', readEnd);
+  const to = args.value('to', (text) => readTarget(text, undefined));
   if (given === undefined && to === undefined)
     throw usageError('dataplane trace: --to is missing', 'see `dataplane trace --help`');
   if (given !== undefined && to !== undefined)
@@ -117,12 +118,39 @@ async function run(args: Args): Promise<void> {
   ]);
   const [objects, lossAt] = await Promise.all([namedObjects(), readLosses()]);
   const start = (resolver: Resolver): Start => {
-    if (given === undefined) return resolver.packet({ from: from!, to: to!, namespace, ...fields });
+    if (given === undefined) return resolver.packet({ from: from!, ...endOf(to!, namespace), namespace, ...fields });
     return { from: from === undefined ? resolver.placeOfFrame(given) : resolver.place(from, namespace), frame: given };
   };
-  const walk = source.walkLive(objects, start, { lossAt });
+  const begins = given === undefined && (fields.protocol ?? PROTOCOL_TCP) === PROTOCOL_TCP && !args.has('tcp-flags');
+  const cause = begins ? await causeOf(from!, to!, namespace) : undefined;
+  let walk: Walk | undefined;
+  try {
+    walk = source.walkLive(objects, start, { lossAt });
+  } catch (error) {
+    // There is nothing to send the packet to.
+    throw cause !== undefined && (error as Error).name === 'TraceRequestError' ? failed(cause) : error;
+  }
   if (walk === undefined) throw failed(NOT_UP, BRING_UP);
   await show(walk, format);
+  if (cause !== undefined && format === undefined) showLines([{ indent: 0, text: `Cause: ${cause}.`, kind: 'bad' }]);
+}
+
+/**
+ * What is in the way of such a connection, also beyond the tables, as `dataplane why` names it; undefined: nothing that can
+ * be seen without sending, or it cannot be looked at.
+ */
+async function causeOf(from: EndArg, to: Target, namespace: string): Promise<string | undefined> {
+  const { kind, name } = from;
+  if (kind === 'svc' || kind === 'ip') return undefined;
+  const place = kind === 'pod' ? { kind, name, namespace } : kind === 'node' ? { kind, name } : { kind };
+  const { diagnose } = await import('../sources/diagnosis.ts');
+  try {
+    const checks = await diagnose(place, to, namespace, { sends: false });
+    return checks.find(({ ok }) => !ok)?.text.replace(/\.$/, '');
+  } catch {
+    // Of the trace itself, errors are reported.
+    return undefined;
+  }
 }
 
 /** The objects that addresses are named after; none if the API does not respond. */

@@ -114,15 +114,32 @@ export async function checkListening(pod: Pod, place: Place, port: number): Prom
   if (path === undefined || ip === undefined) return [];
   const who = `pod ${pod.metadata.namespace}/${pod.metadata.name}`;
   const at = await attempt(path, ip, port);
-  if (at === 'connected') return [pass('listener', `a program in ${who} listens on port ${port}`)];
+  if (at === 'connected') return [listens(who, port)];
   if (at !== 'ECONNREFUSED') return [];
-  if ((await attempt(path, '127.0.0.1', port)) === 'connected')
-    return [
-      fail('listener', `in ${who} port ${port} is listened on at 127.0.0.1 alone, which only the pod itself reaches`),
-    ];
-  const others = await listeningPorts(path);
-  const has = others.length > 0 ? ` (listened on: ${others.join(', ')})` : '';
-  return [fail('listener', `nothing in ${who} listens on port ${port}${has}`)];
+  const inside = (await attempt(path, '127.0.0.1', port)) === 'connected';
+  return [inside ? listensInward(who, port) : listensNot(who, port, await listeners(path))];
+}
+
+/** The same by the sockets that there are, without a connection. */
+export async function checkListeners(pod: Pod, place: Place, port: number): Promise<Check[]> {
+  const path = networkNamespaceOf(place);
+  const ip = pod.status?.podIP;
+  if (path === undefined || ip === undefined) return [];
+  const who = `pod ${pod.metadata.namespace}/${pod.metadata.name}`;
+  const found = await listeners(path);
+  const at = new Set(found.filter((one) => one.port === port).map(({ address }) => address));
+  if ([ip, '0.0.0.0', '*', '[::]'].some((address) => at.has(address))) return [listens(who, port)];
+  return [at.has('127.0.0.1') ? listensInward(who, port) : listensNot(who, port, found)];
+}
+
+const listens = (who: string, port: number): Check => pass('listener', `a program in ${who} listens on port ${port}`);
+const listensInward = (who: string, port: number): Check =>
+  fail('listener', `in ${who} port ${port} is listened on at 127.0.0.1 alone, which only the pod itself reaches`);
+
+function listensNot(who: string, port: number, others: readonly Listener[]): Check {
+  const ports = [...new Set(others.map((one) => one.port))].sort((a, b) => a - b);
+  const has = ports.length > 0 ? ` (listened on: ${ports.join(', ')})` : '';
+  return fail('listener', `nothing in ${who} listens on port ${port}${has}`);
 }
 
 /** A connection as the sender would make it. */
@@ -168,11 +185,18 @@ function attempt(path: string, ip: string, port: number): Promise<string> {
   });
 }
 
-async function listeningPorts(path: string): Promise<number[]> {
+interface Listener {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** The TCP sockets that listen in a network namespace (ss(8)). */
+async function listeners(path: string): Promise<Listener[]> {
   const { stdout } = await run('nsenter', [`--net=${path}`, 'ss', '-Hltn']);
-  const ports = stdout.split('\n').flatMap((line) => {
+  return stdout.split('\n').flatMap((line) => {
     const local = line.trim().split(/\s+/)[3];
-    return local === undefined ? [] : [Number(local.slice(local.lastIndexOf(':') + 1))];
+    if (local === undefined) return [];
+    const colon = local.lastIndexOf(':');
+    return [{ address: local.slice(0, colon).replace(/%.*$/, ''), port: Number(local.slice(colon + 1)) }];
   });
-  return [...new Set(ports)].sort((a, b) => a - b);
 }

@@ -59,6 +59,8 @@ export interface PacketOptions extends PacketFields {
   readonly from: EndArg;
   readonly to: EndArg;
   readonly namespace: string;
+  /** Of the receiver, if it is another. */
+  readonly toNamespace?: string | undefined;
   /** IP protocol; TCP by default. */
   readonly protocol?: number | undefined;
   /** Source address; the sender's own by default. */
@@ -82,7 +84,7 @@ export class Resolver {
   packet(options: PacketOptions): Start {
     const { to, namespace, protocol = PROTOCOL_TCP } = options;
     const from = this.place(options.from, namespace);
-    const { ip: dst, port } = this.target(to, from, namespace, protocol);
+    const { ip: dst, port } = this.target(to, from, options.toNamespace ?? namespace, protocol);
     if (port === undefined && protocol !== PROTOCOL_ICMP) {
       throw usageError(`--to needs a port for ${protocolName(protocol)}`, 'such as --to 10.96.0.10:80');
     }

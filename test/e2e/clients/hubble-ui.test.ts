@@ -17,7 +17,7 @@ import {
   UiVerdict,
 } from '../../lib/hubble-ui.ts';
 import { RunningCommand } from '../../lib/running-command.ts';
-import { CLIENT, startWebAndClient } from '../../lib/web-and-client.ts';
+import { CLIENT, NONE, startWebAndClient } from '../../lib/web-and-client.ts';
 
 const test = suite('hubble ui');
 let cluster: Cluster;
@@ -102,6 +102,20 @@ clientTest(
       });
       const replies = drawn().filter((link) => link.startsWith('default/web > default/client'));
       assert.equal(replies, [], 'a reply is not a link of its own');
+
+      // As the page's filter "Verdict: dropped".
+      const drops = new HubbleUiStream<{ events: readonly UiEvent[] }>(origin, eventsOf('default', UiVerdict.DROPPED));
+      const dropped: { verdict: number; nodeName: string; dropReason: number }[] = [];
+      await eventually(async () => {
+        await cluster.exec(CLIENT, ['curl', '-s', '-m5', `http://${NONE}/`]);
+        await cluster.fetch(CLIENT, 'http://10.96.4.1/');
+        for (let message = await drops.poll(); message !== undefined; message = await drops.poll()) {
+          for (const { flows } of message.events) dropped.push(...(flows?.flows ?? []));
+        }
+        return dropped.length > 0 || undefined;
+      }, 60_000);
+      assert.equal([...new Set(dropped.map(({ verdict }) => verdict))], [UiVerdict.DROPPED]);
+      assert.equal([dropped[0]?.nodeName, dropped[0]?.dropReason], ['n2', 158], 'service backend not found');
     } finally {
       backend.kill();
       await server.stop();

@@ -63,11 +63,21 @@ test.after(async () => {
 
 const why = (...args: string[]) => dataplane(['why', ...args]);
 
-/** The last line, of a run that found something. */
-async function causeOf(...args: string[]): Promise<string> {
-  const { status, stdout, stderr } = await why(...args);
+/** What `trace` says of such a packet, or why there is none, in one line. */
+async function traced(from: string, to: string): Promise<string> {
+  const { stdout, stderr } = await dataplane(['trace', from, '--to', to]);
+  return `${stdout}${stderr}`.replace(/\s+/g, ' ');
+}
+
+/** The last line, of a run that found something. A trace, which sends nothing, names the same cause. */
+async function causeOf(from: string, to: string): Promise<string> {
+  const { status, stdout, stderr } = await why(from, to);
   assert.is(status, 1, `${stdout}${stderr}`);
-  return stdout.trimEnd().split('\n').at(-1)!;
+  const last = stdout.trimEnd().split('\n').at(-1)!;
+  const cause = last.replace(/^Cause: /, '').replace(/[.?]$/, '');
+  const trace = await traced(from, to);
+  assert.ok(trace.includes(cause), `${cause}\n${trace}`);
+  return last;
 }
 
 test('nothing is in the way: every check passes, and a connection is made', async () => {
@@ -75,6 +85,7 @@ test('nothing is in the way: every check passes, and a connection is made', asyn
   assert.is(status, 0, stdout);
   assert.match(stdout, /ok +attempt +connected to 10\.\S+:80/);
   assert.match(stdout, /nothing is in the way of pod\/client and svc\/web\.\n$/);
+  assert.not.match(await traced('pod/client', 'web:80'), 'Cause:');
   const json = JSON.parse(await output(why('outside', 'node/n1:30123', '-o', 'json'))) as { reachable: boolean };
   assert.ok(json.reachable);
 });
@@ -138,6 +149,7 @@ test('a port that the pod does not declare, where the port policy wants that', a
     const { stdout } = await why('pod/client', 'pod/inward:8080');
     return /ends it as port-not-declared/.test(stdout) ? true : undefined;
   });
+  assert.match(await traced('pod/client', 'pod/inward:8080'), /Cause: .*port-not-declared|port-not-declared.*Cause: /);
   await cluster.cli('config', 'set', 'port-policy=open');
 });
 
@@ -158,12 +170,6 @@ test('a device whose packets are larger than the path takes', async () => {
   assert.match(await causeOf('pod/client', 'svc/web:80'), /eth0 of pod client has MTU 1500, .*fragmentation-needed/);
   await inClient('link', 'set', 'eth0', 'mtu', '1450');
 });
-
-/** What `trace` says of a pod's way to another, after all steps. */
-async function traced(from: string, to: string): Promise<string> {
-  const { stdout, stderr } = await dataplane(['trace', from, '--to', to]);
-  return `${stdout}${stderr}`.replace(/\s+/g, ' ');
-}
 
 const onNode = (node: string, ...command: string[]) =>
   output(run(['ip', 'netns', 'exec', `dp-node-${node}`, ...command]));
@@ -243,6 +249,10 @@ test('a pod that holds its whole share of the connection table', async () => {
       const { stdout } = await why('pod/client', 'svc/web:80');
       return /Cause: a pod of node n\d holds its whole share of the connection table/.test(stdout) ? true : undefined;
     });
+    assert.match(
+      await traced('pod/client', 'svc/web:80'),
+      /Cause: a pod of node n\d holds its whole share of the connection table/,
+    );
   } finally {
     for (const socket of sockets) socket.destroy();
   }
