@@ -88,7 +88,10 @@ async function bulkRun(
 
 async function captureCost(agents: readonly number[], rounds: number, seconds: number): Promise<void> {
   for (const pod of ['near', 'far']) {
-    const server = await background(inside(podNetns(pod), 'iperf3', '-s', '--forceflush', '-p', String(Port.IPERF)), /listening/);
+    const server = await background(
+      inside(podNetns(pod), 'iperf3', '-s', '--forceflush', '-p', String(Port.IPERF)),
+      /listening/,
+    );
     const address = addressOf(pod);
     await bulkRun(agents, address, 2, false);
     const [without, withCapture]: [Sample[], Sample[]] = [[], []];
