@@ -1,7 +1,7 @@
 /**
  * Runs the micro-benchmarks of this folder one after the other, each in a process of its own: every module here that
  * exports `suite` (a Suite of the benchmark package) or `measure`. Each is named after what it times. Prints tables and
- * writes them to bench/results/micro.json.
+ * writes them to micro.json in this machine's folder of bench/results.
  *
  *   node dist/bench/micro/run.js [NAME…] [--json FILE] [--against DIST [--rounds N]]
  *
@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';
 import { INLINING_FLAGS } from '../../src/worker/inlining.ts';
+import { resultDirectory } from '../lib/result-directory.ts';
 import { median, quantile } from '../lib/statistics.ts';
 import {
   type BenchModule,
@@ -30,7 +31,6 @@ import {
 
 const USAGE = 'usage: node dist/bench/micro/run.js [NAME…] [--json FILE] [--against DIST [--rounds N]]\n';
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-const RESULTS = fileURLToPath(new URL('../../../bench/results/micro.json', import.meta.url));
 
 const options = readOptions();
 if (options.child !== undefined) {
@@ -77,7 +77,8 @@ async function runAll(): Promise<void> {
   const runs: Run[] = [];
   for (const name of options.names) runs.push(await inProcess(HERE, name, false));
   if (runs.some(({ failed }) => failed)) process.exitCode = 1;
-  const file = options.json ?? (options.names.length === chosen([]).length ? RESULTS : undefined);
+  const file =
+    options.json ?? (options.names.length === chosen([]).length ? join(resultDirectory(), 'micro.json') : undefined);
   if (file !== undefined) writeFileSync(file, `${JSON.stringify({ machine: machine(), runs }, null, 1)}\n`);
 }
 

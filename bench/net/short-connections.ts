@@ -6,11 +6,11 @@
  * Whether any connection fails, however many there are, is tested by test/e2e/source-ports.test.ts.
  */
 import type { Outcome } from '../../test/lib/short-connections.ts';
+import { repositoryRoot } from '../lib/result-directory.ts';
 import { bringUp, dataplaneUnavailable, idlePod, podNetns, takeDown } from './contenders/dataplane.ts';
 import { claimMachine, inside } from './lib/netns.ts';
 import { benchOptions } from './lib/options.ts';
 import { background, end, finish, runScript, sleep } from './lib/processes.ts';
-import { repositoryRoot } from './lib/tools.ts';
 
 const HELP = `usage: node dist/bench/net/short-connections.js [--rounds 3]
 DATAPLANE_BASELINE=/path/to/main.js in the environment: another build to compare with. The exit status is 1 if this build's

@@ -4,6 +4,7 @@
  * agents, and of the program that watches.
  */
 import { readFileSync } from 'node:fs';
+import { repositoryRoot } from '../lib/result-directory.ts';
 import { median, short } from '../lib/statistics.ts';
 import { Port } from './contenders/contender.ts';
 import { bringUp, cli, dataplaneUnavailable, idlePod, podNetns, takeDown } from './contenders/dataplane.ts';
@@ -11,7 +12,7 @@ import { readCpu } from './lib/cpu.ts';
 import { claimMachine, inside } from './lib/netns.ts';
 import { benchOptions } from './lib/options.ts';
 import { background, end, runScript, sleep } from './lib/processes.ts';
-import { compiled, missing, repositoryRoot } from './lib/tools.ts';
+import { compiled, missing } from './lib/tools.ts';
 import { throughput } from './metrics/bulk.ts';
 
 const HELP = `usage: node dist/bench/net/watching.js [--only capture,observe] [--rounds 7] [--seconds 5]

@@ -18,8 +18,8 @@ const MEMORY = 'memory/rss';
 
 const HELP = `usage: node dist/bench/net/whole-network.js [--rounds 3] [--seconds 3] [--only NAME,…] [--contenders NAME,…] [--output BASE]
   --only        metrics whose names start with one of these: bulk, udp, trafgen, rtt, connections, http, …
-  --contenders  bridge, iptables, nftables, ovs, relay, dataplane
-Writes BASE.json and BASE.svg (bench/results/whole-network by default) and prints the table.
+  --contenders  bridge, iptables, nftables, ovs, relay, dataplane, older (dataplane as on kernels before 6.17 and 6.2)
+Writes BASE.json and BASE.svg (whole-network in this machine's folder of bench/results by default) and prints the table.
 `;
 
 await runScript(async () => {
@@ -62,7 +62,7 @@ await runScript(async () => {
     }
   }
   progress('');
-  process.stdout.write(`${table(results, 'iptables')}\n`);
+  process.stdout.write(`${table(results, 'iptables', 'relay')}\n`);
   const targets = targetLines(results);
   if (targets.length > 0) process.stdout.write(`Targets:\n${targets.join('\n')}\n`);
   for (const path of writeResults(results, 'whole-network', options.output)) process.stdout.write(`wrote ${path}\n`);

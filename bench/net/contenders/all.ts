@@ -14,5 +14,8 @@ export function allContenders(): Contender[] {
     openVswitchTso(),
     cRelay(),
     dataplane(),
+    // As on kernels without super-packets in tunnels (before 6.17), and without UDP super-packets too (before 6.2).
+    dataplane({ name: 'older-6.2', options: ['--offloads', 'udp'] }),
+    dataplane({ name: 'older-5.10', options: ['--offloads', 'tcp'] }),
   ];
 }

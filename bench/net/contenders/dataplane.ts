@@ -4,9 +4,10 @@
  * existing cluster.
  */
 import { existsSync, writeFileSync } from 'node:fs';
+import { repositoryRoot } from '../../lib/result-directory.ts';
 import { stateDirectory } from '../lib/netns.ts';
 import { finish, onCleanUp, run } from '../lib/processes.ts';
-import { missing, repositoryRoot } from '../lib/tools.ts';
+import { missing } from '../lib/tools.ts';
 import { type Contender, FAR_IP, NEAR_IP, NodePort, Port, planServices, type TestNetwork } from './contender.ts';
 
 const UP_SECONDS = 60;

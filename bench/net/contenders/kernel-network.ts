@@ -70,11 +70,7 @@ export function addKernelPods(names: Names): void {
     [names.pods.b, 0, '10.244.1.3'],
     [names.pods.c, 1, '10.244.2.2'],
   ];
-  names.nodes.forEach((node, at) => {
-    ip(node, `link add cni0 mtu ${POD_MTU} type bridge`);
-    ip(node, `addr add 10.244.${at + 1}.1/24 dev cni0`);
-    ip(node, 'link set cni0 up');
-  });
+  addBridges(names);
   for (const [pod, at, address] of pods) {
     const node = names.nodes[at]!;
     addPodNetns(pod);
@@ -88,6 +84,15 @@ export function addKernelPods(names: Names): void {
   addFlannel(names);
 }
 
+/** The bridge of each node, with the pods' gateway. */
+export function addBridges(names: Names): void {
+  names.nodes.forEach((node, at) => {
+    ip(node, `link add cni0 mtu ${POD_MTU} type bridge`);
+    ip(node, `addr add 10.244.${at + 1}.1/24 dev cni0`);
+    ip(node, 'link set cni0 up');
+  });
+}
+
 /** Removes every namespace of the network, with the processes inside. */
 export function removeNetwork(names: Names): void {
   for (const netns of [...Object.values(names.pods), ...names.nodes, names.outside]) removeNetns(netns);
@@ -97,7 +102,7 @@ export function removeNetwork(names: Names): void {
  * As flannel's vxlan backend does it (pkg/backend/vxlan): no learning; neighbour, FDB entry and route per peer, by
  * hand.
  */
-function addFlannel(names: Names): void {
+export function addFlannel(names: Names): void {
   const mac = (at: number) => `02:00:00:f1:00:0${at + 1}`;
   names.nodes.forEach((node, at) => {
     const peer = 1 - at;

@@ -4,7 +4,7 @@
 import { median, short } from '../../lib/statistics.ts';
 import type { Results } from './results.ts';
 
-const COLOURS = ['#9aa5b1', '#4c78a8', '#54a24b', '#b279a2', '#eeca3b', '#e45756', '#72b7b2', '#ff9da6'];
+const COLOURS = ['#9aa5b1', '#4c78a8', '#54a24b', '#b279a2', '#eeca3b', '#e45756', '#72b7b2', '#ff9da6', '#9d755d'];
 const LABEL_WIDTH = 330;
 const BAR_WIDTH = 520;
 const BAR_HEIGHT = 14;

@@ -1,10 +1,10 @@
 /**
  * The programs that the benchmark uses: their paths and versions, and the C programs of this folder, which it compiles.
  */
-import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { accessSync, constants, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir, totalmem } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { repositoryRoot } from '../../lib/result-directory.ts';
 import { finish, onCleanUp, run } from './processes.ts';
 
 /** Debian package of each program. */
@@ -26,17 +26,6 @@ const PACKAGES: Record<string, string> = {
   'ovs-vswitchd': 'openvswitch-switch',
   'ovsdb-server': 'openvswitch-switch',
 };
-
-/** Repository root: the directory with package.json, above the source or the built script. */
-export function repositoryRoot(): string {
-  let directory = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(directory, 'package.json'))) {
-    const above = dirname(directory);
-    if (above === directory) throw new Error('package.json not found above the script');
-    directory = above;
-  }
-  return directory;
-}
 
 export function has(program: string): boolean {
   const path = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
