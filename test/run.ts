@@ -1,9 +1,9 @@
 /**
  * Runs every test file under dist/test, each with a bounded time. Tests that bring up a cluster need root, and each file gets
  * namespaces of its own (lib/private-namespaces.sh), so that neither another test nor a cluster of the user's is disturbed.
- * As many of them run at once as keep the processors busy, by the costs that were recorded of them (costs.json), the longest
- * first. The other files run beside them in one process, with what time these leave. Those that measure time run alone
- * (ALONE).
+ * The longest begin (lib/test-run/durations.json), and another one whenever the processors have time to spare: many wait more
+ * than they work. The other files run beside them in one process, with what time these leave. Those that measure time run
+ * alone (ALONE).
  *
  * Many tests bound how long something may take, and a busy machine breaks such bounds. A file that failed is therefore
  * run once more at the end, alone. If it passes then, it counts as passed and is listed as flaky; if not, both runs are
@@ -14,21 +14,27 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ROOT, whyNoCluster } from './lib/cluster.ts';
 import { times } from './lib/long-form.ts';
-import { costOf, recordCosts, seconds } from './lib/test-run/costs.ts';
+import { recordDurations, seconds, secondsOf } from './lib/test-run/durations.ts';
 import { type Counts, endAll, type FileRun, type Places, TestProcess } from './lib/test-run/file-run.ts';
+import { SpareTime } from './lib/test-run/spare-time.ts';
 
 const BUILT = fileURLToPath(new URL('.', import.meta.url));
 const SOURCE = join(ROOT, 'test');
 const PLACES: Places = { root: ROOT, built: BUILT, source: SOURCE };
 const TIMEOUT_MS = times(300_000, 1_800_000);
 const PROCESSORS = availableParallelism();
-/** Clusters at a time, however little processor they need. */
-const MAX_CLUSTERS = 2 * PROCESSORS;
+/** Files with clusters at a time, however little they do. */
+const MAX_CLUSTERS = 3 * PROCESSORS;
+/** One more begins when so much of the processors' time was spare. */
+const SPARE_SHARE = 0.2;
+/** After that, until it is judged anew: for about so long a cluster starts. */
+const START_MS = 3000;
 /** Files that measure rates and gaps. */
-const ALONE = ['crash-and-clean-up', 'services-rolling', 'underlay-shortcut'];
+const ALONE = ['continuity', 'services-rolling'];
 
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 const record = process.argv[2] === '--record';
@@ -37,7 +43,7 @@ const files = (readdirSync(BUILT, { recursive: true }) as string[])
   // A test whose source is gone may still lie in dist.
   .filter((file) => file.endsWith('.test.js') && existsSync(join(SOURCE, file.replace(/\.js$/, '.ts'))))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
-  .sort((a, b) => costOf(b).seconds - costOf(a).seconds || (a < b ? -1 : 1));
+  .sort((a, b) => secondsOf(b) - secondsOf(a) || (a < b ? -1 : 1));
 const needsCluster = (file: string) => file.startsWith('e2e/') || file.startsWith('cluster/');
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -69,31 +75,32 @@ for (const file of files.filter((file) => !queue.includes(file))) {
   total.skipped++;
   console.log(`skipped ${file}: ${why}`);
 }
-if (record) recordCosts(runs);
+if (record) recordDurations(runs);
 const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
 process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
 console.log(`${seconds(runs.reduce((sum, run) => sum + run.processorMs, 0))} s of processor`);
 console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
 
-/** Runs the longest file that fits beside the running ones, again and again. */
+/** Runs as many files at once as there are processors, and more while these have time to spare. */
 async function runClusters(queue: string[]): Promise<void> {
   const lanes = new Set<Promise<void>>();
-  let used = 0;
-  while (queue.length > 0 || lanes.size > 0) {
-    const fits = (file: string) => lanes.size === 0 || used + costOf(file).share <= PROCESSORS;
-    const next = lanes.size < MAX_CLUSTERS ? queue.findIndex(fits) : -1;
-    if (next < 0) {
-      await Promise.race(lanes);
-      continue;
-    }
-    const [file = ''] = queue.splice(next, 1);
-    used += costOf(file).share;
+  const spare = new SpareTime();
+  const start = (): void => {
+    const file = queue.shift();
+    if (file === undefined) return;
     const lane = runOne(file).then((run) => {
-      used -= costOf(file).share;
       lanes.delete(lane);
       finished(run);
     });
     lanes.add(lane);
+  };
+  for (let judgedMs = 0; queue.length > 0 || lanes.size > 0; ) {
+    while (queue.length > 0 && lanes.size < PROCESSORS) start();
+    if (performance.now() - judgedMs >= START_MS) {
+      judgedMs = performance.now();
+      if (spare.share() > SPARE_SHARE && lanes.size < MAX_CLUSTERS) start();
+    }
+    await Promise.race([...lanes, sleep(START_MS)]);
   }
 }
 

@@ -2,7 +2,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Cluster, nodeNetns, output, podNetns, processPod, run, startCluster } from '../lib/cluster.ts';
+import {
+  type Cluster,
+  eventually,
+  nodeNetns,
+  output,
+  podNetns,
+  processPod,
+  run,
+  startCluster,
+} from '../lib/cluster.ts';
 import { fromOutside } from '../lib/floods/floods.ts';
 
 const SERVE = `require('http').createServer((q, r) => r.end(q.socket.remoteAddress)).listen(80);`;
@@ -25,13 +34,37 @@ const local = {
 
 const nft = (...args: string[]) => run(['ip', 'netns', 'exec', nodeNetns('n1'), 'nft', ...args]);
 
+/** What tcpdump prints in the pod of the SYNs that `send` causes, up to the last one, which `last` matches. */
+async function synsInPod(
+  cluster: Cluster,
+  filter: string,
+  last: RegExp,
+  send: () => Promise<unknown>,
+): Promise<string> {
+  const tcpdump = ['tcpdump', '-Z', 'root', '-lvni', 'eth0', `tcp[tcpflags] == tcp-syn${filter}`];
+  const capture = cluster.start(podNetns('web'), tcpdump);
+  const seen = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    capture[name]!.setEncoding('utf8').on('data', (text: string) => {
+      seen[name] += text;
+    });
+  }
+  await eventually(async () => /listening on/.test(seen.stderr) || undefined);
+  await send();
+  await eventually(async () => last.test(seen.stdout) || undefined);
+  // Another worker may still be at one that was sent before.
+  await sleep(200);
+  capture.kill('SIGKILL');
+  return seen.stdout;
+}
+
 /** TTL of the SYNs that reach the pod from outside, through n1 and through n2. */
 async function ttls(cluster: Cluster): Promise<number[]> {
-  const args = ['timeout', '4', 'tcpdump', '-Z', 'root', '-ni', 'eth0', '-v', '-c', '2', 'tcp[tcpflags] == tcp-syn'];
-  const capture = run(['ip', 'netns', 'exec', podNetns('web'), ...args], { timeoutMs: 8000 });
-  await sleep(1000);
-  for (const node of ['172.18.0.11', '172.18.0.12']) await cluster.fetch('dp-outside', `http://${node}:${NODE_PORT}/`);
-  return [...(await capture).stdout.matchAll(/ttl (\d+)/g)].map((match) => Number(match[1]));
+  const syns = await synsInPod(cluster, '', /ttl[\s\S]*ttl/, async () => {
+    for (const node of ['172.18.0.11', '172.18.0.12'])
+      await cluster.fetch('dp-outside', `http://${node}:${NODE_PORT}/`);
+  });
+  return [...syns.matchAll(/ttl (\d+)/g)].map((match) => Number(match[1]));
 }
 
 async function withCluster(args: string[], work: (cluster: Cluster) => Promise<void>): Promise<void> {
@@ -45,20 +78,22 @@ async function withCluster(args: string[], work: (cluster: Cluster) => Promise<v
   }
 }
 
-/** Sends a SYN in a frame of its own: device, destination MAC, source address and port, destination port. */
+/** Sends SYNs in frames of their own: device, destination port, and for each destination MAC, source address and port. */
 const SEND = `
 import socket, struct, sys
-device, mac, source, sport, dport = sys.argv[1:6]
+device, dport = sys.argv[1:3]
 def checksum(data):
     total = sum(struct.unpack('!%dH' % (len(data) // 2), data)); total = (total >> 16) + (total & 0xffff)
     return ~(total + (total >> 16)) & 0xffff
-src, dst = socket.inet_aton(source), socket.inet_aton('172.18.0.11')
-tcp = struct.pack('!HHIIBBHHH', int(sport), int(dport), 1, 0, 5 << 4, 2, 64240, 0, 0)
-tcp = tcp[:16] + struct.pack('!H', checksum(src + dst + struct.pack('!HH', 6, 20) + tcp)) + tcp[18:]
-ip = struct.pack('!BBHHHBBH', 0x45, 0, 40, 7, 0, 64, 6, 0) + src + dst
-ip = ip[:10] + struct.pack('!H', checksum(ip)) + ip[12:]
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((device, 0))
-s.send(bytes.fromhex(mac.replace(':', '')) + bytes.fromhex('020000000099') + b'\\x08\\x00' + ip + tcp)`;
+for at in range(3, len(sys.argv), 3):
+    mac, source, sport = sys.argv[at:at + 3]
+    src, dst = socket.inet_aton(source), socket.inet_aton('172.18.0.11')
+    tcp = struct.pack('!HHIIBBHHH', int(sport), int(dport), 1, 0, 5 << 4, 2, 64240, 0, 0)
+    tcp = tcp[:16] + struct.pack('!H', checksum(src + dst + struct.pack('!HH', 6, 20) + tcp)) + tcp[18:]
+    ip = struct.pack('!BBHHHBBH', 0x45, 0, 40, 7, 0, 64, 6, 0) + src + dst
+    ip = ip[:10] + struct.pack('!H', checksum(ip)) + ip[12:]
+    s.send(bytes.fromhex(mac.replace(':', '')) + bytes.fromhex('020000000099') + b'\\x08\\x00' + ip + tcp)`;
 
 /** Spoofed SYNs from outside, by the port they come from. The kernel would let none of them in but the first two. */
 const SPOOFED: readonly (readonly [what: string, port: number, source: string, mac?: string])[] = [
@@ -75,21 +110,19 @@ const SPOOFED: readonly (readonly [what: string, port: number, source: string, m
   ['a host, to another machine’s MAC', 40010, '172.18.0.77', '02:00:00:00:00:42'],
 ];
 
+/** A SYN after them, which has to arrive. */
+const MARK = ['a host on the wire', 40100, '172.18.0.77'] as const;
+
 /** Ports of the spoofed SYNs that reached the pod. */
 async function whoGetsIn(cluster: Cluster): Promise<number[]> {
-  const filter = 'tcp[tcpflags] == tcp-syn and src portrange 40000-40100';
-  const args = ['timeout', '5', 'tcpdump', '-Z', 'root', '-lni', 'eth0', filter];
-  const capture = run(['ip', 'netns', 'exec', podNetns('web'), ...args], { timeoutMs: 8000 });
-  await sleep(1000);
   const link = JSON.parse(await output(cluster.exec(nodeNetns('n1'), ['ip', '-j', 'link', 'show', 'eth0'])));
-  const mac: string = link[0].address;
-  for (const [, port, source, other = mac] of SPOOFED) {
-    await output(
-      cluster.exec('dp-outside', ['python3', '-c', SEND, 'to-n1', other, source, `${port}`, `${LOCAL_PORT}`]),
-    );
-  }
-  const seen = [...(await capture).stdout.matchAll(/ IP [\d.]+\.(\d+) > /g)].map((match) => Number(match[1]));
-  return [...new Set(seen)].sort();
+  const own: string = link[0].address;
+  const sent = [...SPOOFED, MARK].flatMap(([, port, source, mac = own]) => [mac, source, `${port}`]);
+  const send = ['python3', '-c', SEND, 'to-n1', `${LOCAL_PORT}`, ...sent];
+  const filter = ' and src portrange 40000-40100';
+  const syns = await synsInPod(cluster, filter, /\.40100 > /, () => output(cluster.exec('dp-outside', send)));
+  const seen = [...syns.matchAll(/\d\.(\d+) > /g)].map((match) => Number(match[1]));
+  return [...new Set(seen)].filter((port) => port !== MARK[1]).sort();
 }
 
 const LET_IN = [40000, 40001];

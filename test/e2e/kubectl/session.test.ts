@@ -79,7 +79,10 @@ for (const file of readdirSync(FOLDER)
     });
     const server = `http://127.0.0.1:${controller.insecurePort}`;
     // kubectl by its name, whatever the program is, with a home of its own for what it keeps.
-    const env = { PATH: process.env.PATH, HOME: directory, KUBECONFIG: '/dev/null', KUBECTL: PROGRAM, SERVER: server };
+    // A program that ends at once needs no garbage collector, which takes a fifth of its time.
+    const go = { GOGC: 'off' };
+    const own = { HOME: directory, KUBECONFIG: '/dev/null', KUBECTL: PROGRAM, SERVER: server };
+    const env = { PATH: process.env.PATH, ...own, ...go };
     const kubectl = 'kubectl() { command "$KUBECTL" --server "$SERVER" "$@"; }; export -f kubectl; ';
     const wrong: string[] = [];
     try {

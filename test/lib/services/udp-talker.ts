@@ -10,9 +10,17 @@ export class Talker {
   private readonly child;
   private readonly ended: Promise<void>;
 
-  constructor(cluster: Cluster, netns: string, place: string, intervalMs: number, sourcePort?: number) {
+  /** @param waitMs how long it waits for each reply (udp-client.ts); undefined: it does not */
+  constructor(
+    cluster: Cluster,
+    netns: string,
+    place: string,
+    intervalMs: number,
+    sourcePort?: number,
+    waitMs?: number,
+  ) {
     const [ip = '', port = ''] = place.split(':');
-    const words = [ip, port, `${intervalMs}`, ...(sourcePort === undefined ? [] : [`${sourcePort}`])];
+    const words = [ip, port, `${intervalMs}`, `${sourcePort ?? 0}`, ...(waitMs === undefined ? [] : [`${waitMs}`])];
     this.child = cluster.start(netns, [process.execPath, join(ROOT, 'dist/test/lib/services/udp-client.js'), ...words]);
     let rest = '';
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {

@@ -89,11 +89,8 @@ export class TestProcess {
   /** For one file of clusters. */
   static inNamespaces({ root, built, source }: Places, file: string): TestProcess {
     const program = join(source, 'lib/private-namespaces.sh');
-    return new TestProcess(
-      [program, process.execPath, join(built, 'lib/test-run/in-namespaces.js'), join(built, file)],
-      root,
-      false,
-    );
+    const runner = join(built, 'lib/test-run/in-namespaces.js');
+    return new TestProcess([program, process.execPath, '--enable-source-maps', runner, join(built, file)], root, false);
   }
 
   /** For any number of other files. */
