@@ -34,7 +34,7 @@ const SPARE_SHARE = 0.2;
 /** After that, until it is judged anew: for about so long a cluster starts. */
 const START_MS = 3000;
 /** Files that measure rates and gaps. */
-const ALONE = ['continuity', 'services-rolling'];
+const ALONE = ['continuity', 'services-rolling', 'underlay-shortcut'];
 
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 const record = process.argv[2] === '--record';
