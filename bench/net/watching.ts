@@ -45,7 +45,7 @@ const addressOf = (pod: string): string =>
   (JSON.parse(cli('get', 'pod', pod, '-o', 'json')) as { status: { podIP: string } }).status.podIP;
 
 /** A command that watches, its processor time until the end, and what it wrote on standard error. */
-async function watcher(words: readonly string[], ready: RegExp) {
+async function watcher(words: readonly string[], ready?: RegExp) {
   const child = await background([process.execPath, program(), ...words], ready);
   let said = '';
   child.stderr!.on('data', (chunk: Buffer) => {
@@ -134,7 +134,7 @@ async function observeCost(agents: readonly number[], rounds: number, seconds: n
   const samples = Object.fromEntries(Object.keys(ways).map((name) => [name, [] as Omit<Sample, 'rate'>[]]));
   for (let round = 0; round < rounds; round++) {
     for (const [name, observing] of Object.entries(ways)) {
-      const reader = observing && (await watcher(observing, /^/));
+      const reader = observing && (await watcher(observing));
       const pids = reader === undefined ? [] : [reader.pid];
       const [agentsBefore, readerBefore] = [readCpu(agents), readCpu(pids)];
       await sleep(seconds * 1000);

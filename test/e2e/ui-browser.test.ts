@@ -1,48 +1,29 @@
 /** The pages in Chromium, without a cluster: what they show, keys, accessibility, and 400 pods without stutter. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseFlowFilter } from '../../src/cli/args/flow-filter-text.ts';
 import { LiveModel } from '../../src/ui/live-model.ts';
 import { PlaygroundCluster } from '../../src/ui/playground/cluster.ts';
 import { readManifests } from '../../src/ui/playground/manifests.ts';
 import { MC3, MC3_SERVICE } from '../../src/ui/playground/mc3-manifests.ts';
 import type { WalkRequest } from '../../src/ui/protocol.ts';
-import { UiServer } from '../../src/ui/server/http-server.ts';
-import { Streams } from '../../src/ui/server/streams.ts';
 import { type Browser, type Page, seriousFindings, startBrowser, whyNoBrowser } from '../lib/browser.ts';
-import { ROOT } from '../lib/cluster.ts';
 import { testUnless } from '../lib/test-unless.ts';
 import { processTraced } from '../lib/traced-build.ts';
 import { flow, manyPods } from '../lib/ui-fixture.ts';
+import { PAGES, type ServedPage, serveModel } from '../lib/ui-page.ts';
 
 const test = suite('pages in Chromium');
 const pageTest = testUnless(whyNoBrowser(), test);
 
-const TOKEN = 'token';
-const PAGES = join(ROOT, 'dist/bundle/ui');
-const TYPES: Readonly<Record<string, string>> = {
-  html: 'text/html; charset=utf-8',
-  css: 'text/css',
-  js: 'text/javascript',
-};
-const asset = (name: string) => ({
-  type: TYPES[name.split('.').at(-1)!] ?? 'image/svg+xml',
-  body: readFileSync(join(PAGES, name)),
-});
-
 let browser: Browser;
-const opened: { server: UiServer; model: LiveModel; timer: NodeJS.Timeout }[] = [];
+const opened: ServedPage[] = [];
 /** Everything that a page has reported as an error. */
 let errors: string[] = [];
 
 test.after(async () => {
-  for (const { server, timer } of opened) {
-    clearInterval(timer);
-    server.close();
-  }
+  for (const served of opened) served.close();
   await browser?.close();
 });
 
@@ -50,22 +31,12 @@ test.after(async () => {
 async function openPage(model: LiveModel): Promise<Page> {
   const cluster = new PlaygroundCluster(processTraced);
   cluster.apply(readManifests(MC3 + MC3_SERVICE).objects);
-  const server = new UiServer({
-    token: TOKEN,
-    assets: new Map([
-      ['/', asset('page.html')],
-      ...['page.js', 'style.css', 'icon.svg'].map((name) => [`/${name}`, asset(name)] as const),
-    ]),
-    calls: {
-      walk: async (request) => cluster.send(request as WalkRequest),
-      'what-if': async () => ({ checked: 7, changes: [], objects: ['NetworkPolicy default/deny-ingress'] }),
-    },
-    streams: new Streams(model, parseFlowFilter),
+  const served = await serveModel(model, {
+    walk: async (request) => cluster.send(request as WalkRequest),
+    'what-if': async () => ({ checked: 7, changes: [], objects: ['NetworkPolicy default/deny-ingress'] }),
   });
-  const port = await server.listen(0);
-  const timer = setInterval(() => model.tick(performance.now()), 250);
-  opened.push({ server, model, timer });
-  return show(`http://127.0.0.1:${port}/?token=${TOKEN}`);
+  opened.push(served);
+  return show(served.url);
 }
 
 async function show(url: string, options: object = {}): Promise<Page> {

@@ -31,7 +31,13 @@ export interface Page {
   readonly mouse: { wheel(x: number, y: number): Promise<void>; move(x: number, y: number): Promise<void> };
   screenshot(options: { path: string }): Promise<unknown>;
   waitForTimeout(ms: number): Promise<void>;
+  context(): { newCDPSession(page: Page): Promise<DevTools> };
   close(): Promise<void>;
+}
+
+/** Chrome's DevTools protocol. */
+export interface DevTools {
+  send(method: string, parameters?: object): Promise<unknown>;
 }
 
 interface Locator {
