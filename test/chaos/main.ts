@@ -55,10 +55,10 @@ if (result.failures.length > 0) {
 }
 
 function show({ outcomes, totals, wrkRequests, wrkErrors, iperfBytes }: ChaosResult): void {
-  for (const { fault, carried, lost, requestsFailed, longestGapMs } of outcomes) {
+  for (const { fault, carried, lost, requestsFailed, reasons, longestGapMs } of outcomes) {
     const gap = longestGapMs === 0 ? 'no gap of 200 ms' : `longest gap ${longestGapMs} ms`;
     console.log(
-      `${describeFault(fault)}: ${carried} connections, ${lost} lost, ${requestsFailed} requests failed, ${gap}`,
+      `${describeFault(fault)}: ${carried} connections, ${lost} lost, ${requestsFailed} requests failed, ${gap}${reasons.map((reason) => `\n    ${reason}`).join('')}`,
     );
   }
   const { tcpConnections, tcpReplies, datagramsSent, datagramsAnswered, requests, requestsFailed } = totals;

@@ -36,7 +36,7 @@ if (pods > 0) {
       save({ podsDone: done, last: held });
     },
   });
-  const [first, last] = [rounds[0]!, rounds.at(-1)!];
+  const [first, last] = [rounds[1] ?? rounds[0]!, rounds.at(-1)!];
   const its = quarters(rounds);
   problems.push(...growth(first, last), ...trend(its));
   save({ first, last, ...(its && { quarters: its }) });

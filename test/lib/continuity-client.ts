@@ -18,6 +18,8 @@ export interface Continuity {
   readonly lost: number;
   /** Longest time between two echoes of datagrams, milliseconds. */
   readonly gapMs: number;
+  /** When that time began, milliseconds since 1970: to be compared with logs. */
+  readonly gapFrom: number;
   readonly sent: number;
   readonly echoed: number;
 }
@@ -29,13 +31,17 @@ const SERVER_MS = 10_000;
 const RETRY_MS = 100;
 
 let gapMs = 0;
+let gapFromMs = 0;
 let sent = 0;
 let echoed = 0;
 let lastMs = 0;
 const udp = createSocket('udp4');
 udp.on('message', () => {
   const nowMs = performance.now();
-  if (lastMs > 0) gapMs = Math.max(gapMs, nowMs - lastMs);
+  if (lastMs > 0 && nowMs - lastMs > gapMs) {
+    gapMs = nowMs - lastMs;
+    gapFromMs = lastMs;
+  }
   lastMs = nowMs;
   echoed++;
 });
@@ -66,7 +72,9 @@ function open(): Promise<void> {
 }
 
 function report(): Continuity {
-  const result = { lost: Number(count) - alive.size, gapMs: Math.round(gapMs * 10) / 10, sent, echoed };
+  const lost = Number(count) - alive.size;
+  const gapFrom = Math.round(performance.timeOrigin + gapFromMs);
+  const result = { lost, gapMs: Math.round(gapMs * 10) / 10, gapFrom, sent, echoed };
   gapMs = 0;
   sent = 0;
   echoed = 0;

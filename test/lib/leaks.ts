@@ -1,6 +1,7 @@
 /** What a cluster holds of the machine, and whether that grows: with pods that come and go, and with clusters that do. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiClient } from '../../src/api/client/client.ts';
 import { API_SOCKET } from '../../src/cluster/state.ts';
 import { type Cluster, eventually, processPod, startCluster } from './cluster.ts';
@@ -68,6 +69,8 @@ async function measure(cluster: Cluster): Promise<Held> {
 
 /** Counts that must be equal before and after; memory and the store's log vary with when they are cleaned. */
 const EXACT: readonly (keyof Held)[] = ['namespaces', 'mounts', 'processes', 'sharedFiles', 'threads'];
+/** Without a change for so long, what ends has ended. */
+const STILL_MS = 1000;
 /** Descriptors of connections that have just closed may remain for a moment. */
 const SPARE_DESCRIPTORS = 8;
 
@@ -79,7 +82,7 @@ export interface ChurnOptions {
 
 /**
  * Start and delete so many pods in one cluster. Through the API, because a command for each step would take most of the time.
- * @returns what was held after each round
+ * @returns what was held after each round; the first starts what is started when needed, and counts for nothing
  */
 export async function churnPods(cluster: Cluster, { pods, atATime, onRound }: ChurnOptions): Promise<Held[]> {
   const rounds: Held[] = [];
@@ -97,7 +100,7 @@ export async function churnPods(cluster: Cluster, { pods, atATime, onRound }: Ch
       const options = { namespace: 'default', gracePeriodSeconds: 0 };
       await Promise.all(names.map((name) => client.delete('Pod', name, options)));
       await until((phases) => phases.length === 0);
-      rounds.push(await settled(cluster, rounds[0]));
+      rounds.push(await settled(cluster, rounds[1]));
       onRound?.(done + names.length, rounds.at(-1)!);
     }
   } finally {
@@ -106,9 +109,17 @@ export async function churnPods(cluster: Cluster, { pods, atATime, onRound }: Ch
   return rounds;
 }
 
-/** What is held once it no longer exceeds `former`, or after ten seconds. */
+/** What is held once it no longer exceeds `former`, or no longer changes; or after ten seconds. */
 async function settled(cluster: Cluster, former: Held | undefined): Promise<Held> {
-  if (former === undefined) return measure(cluster);
+  let last = await measure(cluster);
+  if (former === undefined) {
+    return eventually(async () => {
+      await sleep(STILL_MS);
+      const before = last;
+      last = await measure(cluster);
+      return EXACT.every((name) => last[name] === before[name]) ? last : undefined;
+    }).catch(() => last);
+  }
   return eventually(async () => {
     const held = await measure(cluster);
     return growth(former, held).length === 0 ? held : undefined;

@@ -20,7 +20,14 @@ export type ChaosEvent =
   | { readonly event: 'gap'; readonly place: string; readonly from: number; readonly to: number }
   | { readonly event: 'lost'; readonly place: string; readonly at: number; readonly why: string }
   | { readonly event: 'wrong'; readonly place: string; readonly at: number; readonly why: string }
-  | { readonly event: 'failed'; readonly place: string; readonly at: number; readonly why: string };
+  /** `from`: when what failed was begun. */
+  | {
+      readonly event: 'failed';
+      readonly place: string;
+      readonly from: number;
+      readonly at: number;
+      readonly why: string;
+    };
 
 export interface ChaosTotals {
   readonly event: 'totals';
@@ -93,7 +100,7 @@ function sendDatagrams(place: string, host: string, port: number): void {
   let sent = 0;
   // Numbers of datagrams whose answer has come: a second one is a duplicate of the network.
   const answered = new Set<number>();
-  socket.on('error', (error) => report({ event: 'failed', place, at: now(), why: error.message }));
+  socket.on('error', ({ message }) => report({ event: 'failed', place, from: now(), at: now(), why: message }));
   socket.on('message', (message) => {
     const number = Number(message.toString());
     if (!Number.isInteger(number) || number >= sent) {
@@ -117,9 +124,10 @@ function sendDatagrams(place: string, host: string, port: number): void {
 function requestPages(place: string, host: string, port: number): void {
   setInterval(() => {
     totals.requests++;
+    const from = now();
     const failed = (why: string): void => {
       totals.requestsFailed++;
-      report({ event: 'failed', place, at: now(), why });
+      report({ event: 'failed', place, from, at: now(), why });
     };
     const request = get({ host, port, agent: false, timeout: HTTP_WITHIN_MS }, (response) => {
       let body = '';

@@ -30,7 +30,9 @@ export interface FaultOutcome {
   /** Connections that were open when it began. */
   readonly carried: number;
   readonly lost: number;
+  /** Requests that were begun during it, or before it and after any other, and failed; and why. */
   readonly requestsFailed: number;
+  readonly reasons: readonly string[];
   /** Longest silence of any connection or UDP client, milliseconds; 0: none of 200 ms and more. */
   readonly longestGapMs: number;
 }
@@ -136,7 +138,7 @@ async function underLoad(
   const ground = { cluster, clockFile, floodPod: { n1: 'near', n2: 'far' }, floodTarget: `${near}:9` };
   const begun = performance.timeOrigin + performance.now();
   await sleep(500);
-  const spans: { readonly fault: Fault; readonly from: number; readonly to: number }[] = [];
+  const spans: Span[] = [];
   for (const fault of faults) {
     const waitMs = begun + fault.atMs - (performance.timeOrigin + performance.now());
     if (waitMs > 0) await sleep(waitMs);
@@ -156,10 +158,7 @@ async function underLoad(
   }
   const [wrkText, iperfText] = await Promise.all([endLoad(wrk), endLoad(iperf)]);
   return {
-    outcomes: spans.map(({ fault, from, to }, i) => {
-      const until = Math.min(to + AFTERMATH_MS, spans[i + 1]?.from ?? Number.POSITIVE_INFINITY);
-      return outcomeOf(fault, events, from, until);
-    }),
+    outcomes: outcomesOf(spans, events),
     totals: sumOf(clients),
     wrkRequests: Number(/(\d+) requests in/.exec(wrkText)?.[1] ?? 0),
     wrkErrors: [...(/Socket errors:(.*)/.exec(wrkText)?.[1] ?? '').matchAll(/\d+/g)].reduce(
@@ -227,7 +226,38 @@ function iperfBytesOf(text: string): number {
   }
 }
 
-function outcomeOf(fault: Fault, events: readonly ChaosEvent[], from: number, until: number): FaultOutcome {
+/** A fault, and when it happened. */
+export interface Span {
+  readonly fault: Fault;
+  readonly from: number;
+  readonly to: number;
+}
+
+export function outcomesOf(spans: readonly Span[], events: readonly ChaosEvent[]): FaultOutcome[] {
+  const times = spans.map(({ from, to }, i) => ({
+    from,
+    until: Math.min(to + AFTERMATH_MS, spans[i + 1]?.from ?? Number.POSITIVE_INFINITY),
+  }));
+  /** The fault during which a request began, else the first one before its end: it waits up to five seconds for an answer. */
+  const faultOf = (begun: number, ended: number): number => {
+    const during = times.findIndex(({ from, until }) => begun >= from && begun < until);
+    return during >= 0 ? during : times.findIndex(({ from }) => from > begun && from <= ended);
+  };
+  const failed = events.filter((event) => event.event === 'failed');
+  return spans.map(({ fault }, i) => {
+    const its = failed.filter(({ from, at }) => faultOf(from, at) === i);
+    const reasons = [...new Set(its.map(({ place, why }) => `${place}: ${why}`))];
+    const { from, until } = times[i]!;
+    return { ...outcomeOf(fault, events, from, until), requestsFailed: its.length, reasons };
+  });
+}
+
+function outcomeOf(
+  fault: Fault,
+  events: readonly ChaosEvent[],
+  from: number,
+  until: number,
+): Omit<FaultOutcome, 'requestsFailed' | 'reasons'> {
   const during = (at: number): boolean => at >= from && at < until;
   const lostBefore = events.filter((event) => event.event === 'lost' && event.at < from).length;
   let longestGapMs = 0;
@@ -239,7 +269,6 @@ function outcomeOf(fault: Fault, events: readonly ChaosEvent[], from: number, un
     fault,
     carried: 3 * HOLD - lostBefore,
     lost: events.filter((event) => event.event === 'lost' && during(event.at)).length,
-    requestsFailed: events.filter((event) => event.event === 'failed' && during(event.at)).length,
     longestGapMs,
   };
 }

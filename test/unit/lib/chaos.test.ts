@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FAULT_KINDS, planFaults } from '../../lib/chaos/plan.ts';
+import { outcomesOf } from '../../lib/chaos/run.ts';
 import { shrinkFaults } from '../../lib/chaos/shrink.ts';
 
 test('one seed gives one list, others give others, and together they have every kind', () => {
@@ -31,6 +32,22 @@ test('a list is shrunk to the faults that make it fail, within the limit of runs
   runs = 0;
   await shrinkFaults(faults, fails, 5);
   assert.ok(runs <= 5);
+});
+
+test('a request that fails counts for the fault during which it began, not for that during which it is given up', () => {
+  const [first, second] = planFaults(1, 60_000, ['n1']);
+  const spans = [
+    { fault: first!, from: 1000, to: 2000 },
+    { fault: second!, from: 6000, to: 7000 },
+  ];
+  const failed = (from: number, at: number) => ({ event: 'failed', place: 'http', from, at, why: 'late' }) as const;
+  const failures = (...events: ReturnType<typeof failed>[]) =>
+    outcomesOf(spans, events).map(({ requestsFailed }) => requestsFailed);
+  assert.equal(failures(failed(1500, 6500)), [1, 0], 'begun during the first, given up during the second');
+  assert.equal(failures(failed(500, 5500)), [1, 0], 'begun before the first, and in vain');
+  assert.equal(failures(failed(4000, 9000)), [0, 1], 'begun between them');
+  assert.equal(failures(failed(9000, 9500)), [0, 0], 'after both');
+  assert.equal(outcomesOf(spans, [failed(1500, 6500)])[0]!.reasons, ['http: late']);
 });
 
 test.run();
