@@ -25,7 +25,8 @@ const PROGRAMS = {
 type Program = keyof typeof PROGRAMS;
 
 const OUTSIDE = 'dp-outside';
-const ADDRESS = '172.18.0.1';
+export const ADDRESS = '172.18.0.1';
+const PORT = 6443;
 const PODS = '10.244.0.0/16';
 const SERVICES = '10.96.0.0/12';
 
@@ -37,6 +38,24 @@ export function whyNoControlPlane(): string | undefined {
     ['etcd', 'kubectl'].includes(program) ? program.toUpperCase() : `KUBE_${program.toUpperCase().replace('-', '_')}`;
   return `${missing.map(([program]) => name(program)).join(', ')} not set (scripts/install-control-plane.sh)`;
 }
+
+/** Files of an API server. */
+export interface ServerFiles {
+  /** Certificates of those that may sign a client's. */
+  readonly authority: string;
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** Names and addresses that certificates of API servers are for. */
+export const SERVER_NAMES = [
+  'kubernetes',
+  'kubernetes.default.svc',
+  'localhost',
+  '127.0.0.1',
+  ADDRESS,
+  '10.96.0.1',
+] as const;
 
 export class ControlPlane {
   readonly nodes: readonly ClusterNode[];
@@ -52,15 +71,8 @@ export class ControlPlane {
   /** The machines, and the control plane on one of them, ready for requests. */
   async start(): Promise<void> {
     await makeUnderlay(this.nodes, '172.18.0.0/24', 1500);
-    const certificates = await ensureCertificates(join(this.directory, 'pki'), [
-      'kubernetes',
-      'kubernetes.default.svc',
-      'localhost',
-      '127.0.0.1',
-      ADDRESS,
-      '10.96.0.1',
-    ]);
-    writeFileSync(this.kubeconfig, adminKubeconfig(`https://${ADDRESS}:6443`, certificates), { mode: 0o600 });
+    const certificates = await ensureCertificates(join(this.directory, 'pki'), SERVER_NAMES);
+    writeFileSync(this.kubeconfig, adminKubeconfig(`https://${ADDRESS}:${PORT}`, certificates), { mode: 0o600 });
     const { serviceAccountKey } = certificates;
     writeFileSync(this.serviceAccounts('key'), serviceAccountKey, { mode: 0o600 });
     writeFileSync(
@@ -86,28 +98,39 @@ export class ControlPlane {
   }
 
   startApiServer(): void {
-    this.startProgram('apiserver', [
-      ...['--etcd-servers', 'http://127.0.0.1:2379', '--advertise-address', ADDRESS, '--secure-port', '6443'],
-      ...['--tls-cert-file', this.pki('apiserver.crt'), '--tls-private-key-file', this.pki('apiserver.key')],
-      ...['--client-ca-file', this.pki('ca.crt'), '--authorization-mode', 'RBAC'],
+    this.startServer('apiserver', PORT, {
+      authority: this.pki('ca.crt'),
+      certificate: this.pki('apiserver.crt'),
+      key: this.pki('apiserver.key'),
+    });
+  }
+
+  /** Another API server of the same cluster, on a port of its own. */
+  startServer(name: string, port: number, { authority, certificate, key }: ServerFiles): void {
+    this.run(name, OUTSIDE, [
+      PROGRAMS.apiserver as string,
+      ...['--etcd-servers', 'http://127.0.0.1:2379', '--advertise-address', ADDRESS, '--secure-port', `${port}`],
+      ...['--tls-cert-file', certificate, '--tls-private-key-file', key],
+      ...['--client-ca-file', authority, '--authorization-mode', 'RBAC', '--allow-privileged'],
       ...['--service-account-key-file', this.serviceAccounts('pub')],
       ...['--service-account-signing-key-file', this.serviceAccounts('key')],
       ...['--service-account-issuer', 'https://kubernetes.default.svc', '--service-cluster-ip-range', SERVICES],
     ]);
   }
 
-  async whenReady(): Promise<void> {
+  /** Resolves when a server answers requests. */
+  async whenReady(port = PORT): Promise<void> {
+    const url = `https://127.0.0.1:${port}/readyz`;
     await eventually(
-      async () => ((await this.tryKubectl('get', '--raw', '/readyz')).status === 0 ? true : undefined),
+      async () => ((await this.exec(OUTSIDE, 'curl', '-sk', '--max-time', '1', url)) === 'ok' ? true : undefined),
       60_000,
     );
   }
 
   /** An agent on the machine of a node. */
-  startAgent(node: string, ...args: readonly string[]): void {
+  startAgent(node: string, kubeconfig = this.kubeconfig): void {
     this.run(`agent-${node}`, nodeNetns(node), [
-      ...[process.execPath, MAIN, 'agent', '--node', node, '--kubeconfig', this.kubeconfig],
-      ...args,
+      ...[process.execPath, MAIN, 'agent', '--node', node, '--kubeconfig', kubeconfig],
     ]);
   }
 

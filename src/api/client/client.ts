@@ -81,6 +81,8 @@ export class ApiClient {
   private readonly program: string | undefined;
   private readonly onRefused: ClientOptions['onRefused'];
   private readonly refusedKinds = new Set<Kind>();
+  /** Those that wait for their next attempt to reach the API (`whenReached`). */
+  private readonly waiting = new Set<() => void>();
   private readonly calls: Agent;
   private readonly streams: Agent;
 
@@ -94,6 +96,20 @@ export class ApiClient {
     const Pool = this.server.credentials === undefined ? Agent : TlsAgent;
     this.calls = new Pool({ keepAlive: true, maxSockets: 16 });
     this.streams = new Pool({ keepAlive: false });
+  }
+
+  /**
+   * Call once when somebody has reached the API again: the others need not wait for their own next attempt.
+   * @returns takes it back
+   */
+  whenReached(retry: () => void): () => void {
+    this.waiting.add(retry);
+    return () => this.waiting.delete(retry);
+  }
+
+  /** The API was away, and has just answered. */
+  reached(): void {
+    for (const retry of [...this.waiting]) retry();
   }
 
   get<K extends Kind>(kind: K, name: string, namespace?: string): Promise<ObjectByKind[K]> {

@@ -52,6 +52,9 @@ export function startInformer<K extends Kind>(
   return new ListWatcher<K>(client, kind, options, handlers);
 }
 
+/** Shorter waits are not ended early: informers whose watches open and break at once would keep each other from waiting. */
+const SHORT_MS = 100;
+
 /** Unauthorized, forbidden. */
 const REFUSALS: readonly number[] = [401, 403];
 
@@ -167,6 +170,7 @@ class ListWatcher<K extends Kind> implements Informer<ObjectByKind[K]> {
   private connected(): void {
     if (this.failures === 0) return;
     this.failures = 0;
+    this.client.reached();
     this.handlers.recovered?.();
   }
 
@@ -193,16 +197,19 @@ class ListWatcher<K extends Kind> implements Informer<ObjectByKind[K]> {
     this.handlers.deleted?.(last === undefined ? old : (this.handlers.kept?.(last) ?? last));
   }
 
+  /** Ends early when another informer of this client has reached the API. */
   private pause(ms: number): Promise<void> {
     const { signal } = this.stop;
     return new Promise((resolve) => {
       if (signal.aborted) return resolve();
       const done = () => {
         clearTimeout(timer);
+        takeBack();
         signal.removeEventListener('abort', done);
         resolve();
       };
       const timer = setTimeout(done, ms);
+      const takeBack = ms > SHORT_MS ? this.client.whenReached(done) : () => {};
       signal.addEventListener('abort', done, { once: true });
     });
   }

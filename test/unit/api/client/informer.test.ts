@@ -1,3 +1,4 @@
+import { symlinkSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { startInformer } from '../../../../src/api/client/informer.ts';
@@ -121,6 +122,30 @@ test(
     const count = problems.length;
     await sleep(100);
     assert.is(problems.length, count);
+  }),
+);
+
+test(
+  'when one informer of a client reaches the API again, the others try at once',
+  withCluster(async (cluster) => {
+    const { ApiClient } = await import('../../../../src/api/client/client.ts');
+    const path = `${cluster.directory}/later.sock`;
+    const later = new ApiClient(path);
+    let failures = 0;
+    const patient = startInformer(
+      later,
+      'Secret',
+      { minBackoffMs: 60_000, maxBackoffMs: 60_000 },
+      { problem: () => failures++ },
+    );
+    const { informer, problems } = follow(later);
+    await eventually(() => failures === 1 && problems.length > 1);
+    symlinkSync(cluster.client.target, path);
+    await Promise.all([informer.whenSynced(), patient.whenSynced()]);
+    assert.is(failures, 1);
+    informer.close();
+    patient.close();
+    later.close();
   }),
 );
 
