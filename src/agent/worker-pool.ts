@@ -29,7 +29,13 @@ import {
   THREAD_STATE_NAMES,
   ThreadState,
 } from '../worker/control.ts';
-import type { NumberedChange, PortChange, TunnelOfWorker, WorkerTask } from '../worker/messages.ts';
+import {
+  FAILED_MESSAGE,
+  type NumberedChange,
+  type PortChange,
+  type TunnelOfWorker,
+  type WorkerTask,
+} from '../worker/messages.ts';
 import { LOOK_MS } from './hang-detector.ts';
 import { newThread, type Thread } from './pool-thread.ts';
 import { Rehearsal } from './rehearsal.ts';
@@ -270,7 +276,11 @@ export class WorkerPool {
     while (!this.stopping) {
       const { port1, port2 } = new MessageChannel();
       thread.messages = port1;
-      port1.on('message', () => this.options.tunnel?.drain(worker));
+      const threw = new Promise<true>((resolve) => {
+        port1.on('message', (message) =>
+          message === FAILED_MESSAGE ? resolve(true) : this.options.tunnel?.drain(worker),
+        );
+      });
       port1.unref();
       thread.startedMs = monotonicMs();
       thread.run++;
@@ -290,18 +300,21 @@ export class WorkerPool {
         ...(this.options.tunnel && { tunnel: this.options.tunnel.ofWorkers[worker]! }),
         messages: port2,
       };
-      try {
-        await this.pool.run(task, { transferList: [port2], signal: thread.abort.signal });
-      } catch (error) {
-        if (this.stopping) return;
-        const { signal } = thread.abort;
-        await this.failed(worker, thread, signal.aborted ? (signal.reason as Error) : (error as Error));
-        await sleep(thread.backoffMs);
-      }
+      const { signal } = thread.abort;
+      const error = this.pool.run(task, { transferList: [port2], signal }).then(
+        () => undefined,
+        (error: Error) => (signal.aborted ? (signal.reason as Error) : error),
+      );
+      const hasFailed = await Promise.race([threw, error.then((error) => error !== undefined)]);
+      if (this.stopping) return;
+      if (!hasFailed) continue;
+      await this.failed(worker, thread, error);
+      await sleep(thread.backoffMs);
     }
   }
 
-  private async failed(worker: number, thread: Thread, error: Error): Promise<void> {
+  /** @param reason arrives later than the news of the failure */
+  private async failed(worker: number, thread: Thread, reason: Promise<Error | undefined>): Promise<void> {
     const { control } = this;
     const nowMs = monotonicMs();
     Atomics.store(control, controlAt(worker, ControlWord.STATE), ThreadState.CRASHED);
@@ -316,7 +329,7 @@ export class WorkerPool {
     await this.repaired;
     // It may have failed between filling its ring and announcing it.
     this.options.tunnel?.drain(worker);
-    this.options.onCrash?.(worker, error);
+    reason.then((error) => error && this.options.onCrash?.(worker, error));
     this.rehearsal.soon();
   }
 

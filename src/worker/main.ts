@@ -2,11 +2,20 @@
 import { receiveMessageOnPort } from 'node:worker_threads';
 import { Forwarder } from './forwarder.ts';
 import { raiseInliningLimits } from './inlining.ts';
-import type { NumberedChange, WorkerTask } from './messages.ts';
+import { FAILED_MESSAGE, type NumberedChange, type WorkerTask } from './messages.ts';
 import { warmUp } from './warm-up.ts';
 
 /** Forward until stopped. A thrown error ends this task; the agent restarts it over the same tables. */
 export default function forward(task: WorkerTask): void {
+  try {
+    forwardUntilStopped(task);
+  } catch (error) {
+    task.messages.postMessage(FAILED_MESSAGE);
+    throw error;
+  }
+}
+
+function forwardUntilStopped(task: WorkerTask): void {
   raiseInliningLimits();
   if (task.warmsUp) warmUp();
   const forwarder = new Forwarder(task);

@@ -4,9 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Pod } from '../../src/api/types/objects.ts';
+import { Failure } from '../../src/worker/control.ts';
 import { podNetns, startCluster } from '../lib/cluster.ts';
 import { ContinuityWatch } from '../lib/continuity.ts';
-import { agentPid, successor } from '../lib/node-processes.ts';
+import { agentPid, successor, WorkerControl } from '../lib/node-processes.ts';
+import { ProcessorWaits } from '../lib/processor-waits.ts';
 import { idlePod } from '../lib/services/services.ts';
 
 const test = suite('continuity');
@@ -46,6 +48,60 @@ test('while an agent is killed or ended, its standby forwards: no connection is 
   // Without a standby, datagrams stop for 500 to 1300 ms each time. The machine may be busy once.
   const [, second = 0] = gaps.sort((a, b) => a - b);
   assert.ok(second < 150, `gaps of ${gaps.join(', ')} ms`);
+});
+
+/**
+ * Has a worker fail.
+ * @returns milliseconds from its failure until its successor forwards, without those in which the two threads and the agent's
+ *   main thread waited for a processor: a hung thread is found by the processor time that it uses
+ */
+async function replaced(control: WorkerControl, worker: number, how: number): Promise<number> {
+  const agent = agentPid('n1');
+  const before = control.restarts(worker);
+  const failing = control.thread(worker);
+  let waits = new ProcessorWaits(agent);
+  let failedMs = performance.now();
+  const end = failedMs + 30_000;
+  control.fail(worker, how);
+  // One that sleeps fails when it wakes up, within a second.
+  while (control.isToFail(worker)) {
+    waits = new ProcessorWaits(agent);
+    failedMs = performance.now();
+    await sleep(2);
+  }
+  while (control.restarts(worker) === before || !control.isLooping(worker)) {
+    assert.ok(performance.now() < end, `worker ${worker} is not replaced`);
+    waits.sample();
+    await sleep(2);
+  }
+  const tookMs = performance.now() - failedMs;
+  waits.sample();
+  return tookMs - waits.ms(agent, failing, control.thread(worker));
+}
+
+/** The faster of two: other processes are still busy beside it. */
+const REPLACED_MS = 200;
+
+test('a worker that hangs or throws is replaced within 200 ms, and no connection is lost', async () => {
+  const { status } = await cluster.get<Pod>('pod', 'far');
+  const watch = new ContinuityWatch(podNetns('near'), podNetns('far'), status!.podIP!, 300);
+  const control = new WorkerControl('n1');
+  try {
+    await watch.ready();
+    for (const how of [Failure.HANG, Failure.THROW]) {
+      const times: number[] = [];
+      for (const worker of [0, 1]) {
+        times.push(await replaced(control, worker, how));
+        const { lost } = await watch.report('check');
+        assert.is(lost, 0, `failure ${how} of worker ${worker}`);
+      }
+      assert.ok(Math.min(...times) < REPLACED_MS, `failure ${how}: ${times.map(Math.round).join(' and ')} ms`);
+    }
+  } finally {
+    control.close();
+    watch.end();
+  }
+  assert.match(readFileSync('/run/dataplane/agent-n1.log', 'utf8'), /worker 0 is replaced: it has used \d+ ms/);
 });
 
 test('an idle cluster sleeps', async () => {

@@ -225,21 +225,6 @@ test('on the wire: VXLAN with valid inner frames; in the pod: the ClusterIP, nev
   }
 });
 
-/** Has a worker fail. @returns milliseconds until its successor forwards */
-async function replaced(control: WorkerControl, worker: number, how: number): Promise<number> {
-  const before = control.restarts(worker);
-  const startMs = performance.now();
-  control.fail(worker, how);
-  while (control.restarts(worker) === before || !control.isLooping(worker)) {
-    assert.ok(performance.now() - startMs < 10_000, `worker ${worker} is not replaced`);
-    await sleep(1);
-  }
-  return performance.now() - startMs;
-}
-
-/** What was asked for; the best of several, because the machine may be busy. */
-const REPLACED_MS = 200;
-
 test('a worker that crashes is restarted and continues with the same connections', async () => {
   const line = openLine('dp-outside', '172.18.0.11', 31700);
   try {
@@ -255,28 +240,6 @@ test('a worker that crashes is restarted and continues with the same connections
     control.close();
     await line.say('still');
   } finally {
-    line.close();
-  }
-});
-
-test('a worker that throws or hangs is replaced within 200 ms, and connections continue', async () => {
-  const line = openLine('dp-outside', '172.18.0.11', 31700);
-  const control = new WorkerControl('n1');
-  try {
-    await line.say('before');
-    for (const how of [Failure.HANG, Failure.THROW]) {
-      const times: number[] = [];
-      for (const worker of [0, 1]) {
-        // A worker that sleeps fails when it wakes up.
-        await line.say(`before ${how} ${worker}`);
-        times.push(await replaced(control, worker, how));
-        await line.say(`after ${how} ${worker}`);
-      }
-      assert.ok(Math.min(...times) < REPLACED_MS, `${times.map(Math.round).join(' and ')} ms`);
-    }
-    assert.match(readFileSync('/run/dataplane/agent-n1.log', 'utf8'), /worker 0 is replaced: it has used \d+ ms/);
-  } finally {
-    control.close();
     line.close();
   }
 });

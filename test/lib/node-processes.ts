@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { STATE_DIR } from '../../src/cluster/state.ts';
 import { openShared } from '../../src/linux/shm.ts';
 import { memoryName } from '../../src/shm-names.ts';
-import { attachControl, ControlWord, controlAt, isLooping } from '../../src/worker/control.ts';
+import { attachControl, ControlWord, controlAt, Failure, isLooping } from '../../src/worker/control.ts';
 import { eventually } from './cluster.ts';
 
 const pidIn = (node: string, file: string): number =>
@@ -34,12 +34,22 @@ export class WorkerControl {
     Atomics.store(this.words, controlAt(worker, ControlWord.FAIL), how);
   }
 
+  /** Has the worker not yet read that it is to fail? */
+  isToFail(worker: number): boolean {
+    return this.word(worker, ControlWord.FAIL) !== Failure.NONE;
+  }
+
   restarts(worker: number): number {
     return this.word(worker, ControlWord.RESTARTS);
   }
 
   isLooping(worker: number): boolean {
     return isLooping(this.word(worker, ControlWord.STATE));
+  }
+
+  /** Id of the thread that runs the worker, or ran it last. */
+  thread(worker: number): number {
+    return this.word(worker, ControlWord.THREAD);
   }
 
   close(): void {
