@@ -4,6 +4,7 @@
  * and its queue must not shape, because the packets in it have already been forwarded.
  */
 import type { RouteSocket } from '../../linux/rtnetlink.ts';
+import { sysctl } from '../../linux/sysctl.ts';
 import { closeTap, type OffloadLevel, openTap, recreateTap, type Tap } from '../../linux/tap.ts';
 import { QUEUE_FRAMES } from '../pods/ports.ts';
 import { GSO_MAX_BYTES } from '../pods/super-packets.ts';
@@ -45,9 +46,11 @@ export class HostDevice {
     this.tap = options.tap ?? openTap({ name, queues, persist: true, offloads });
   }
 
-  /** Set all of its properties. @throws SystemError */
+  /** Set all of its properties, while the device is still down. @throws SystemError */
   configure(): void {
     const { routes } = this;
+    // Going up, it would send multicast listener reports, which would only be dropped.
+    sysctl(`net/ipv6/conf/${this.options.name}/disable_ipv6`, '1', true);
     this.index = routes.linkIndex(this.options.name);
     routes.changeLink(this.index, { mac: this.options.mac, mtu: this.mtu, queueLength: QUEUE_FRAMES, arp: false });
     routes.changeLink(this.index, { gsoMaxBytes: GSO_MAX_BYTES });
