@@ -5,6 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, dataplane, eventually, nodeNetns, podNetns, processPod, startCluster } from '../lib/cluster.ts';
 import { agentPid } from '../lib/node-processes.ts';
+import { pause } from '../lib/paused-process.ts';
 
 const test = suite('names');
 let cluster: Cluster;
@@ -116,19 +117,20 @@ for (let i = 0; i < 3000; i++) {
 setTimeout(() => { console.log(answered); process.exit(); }, 3000);`;
 
 test('3000 queries at once are answered, though the agent gets no processor for a while', async () => {
-  const pid = agentPid('n2');
   // The pod knows its gateway: the kernel holds few packets for an address that it is asking for.
   await inPod('client', 'getent', 'hosts', 'web');
-  process.kill(pid, 'SIGSTOP');
+  const pid = agentPid('n2');
+  const goOn = pause(pid);
   const client = cluster.start(podNetns('client'), [process.execPath, '-e', BURST]);
   let output = '';
   client.stdout?.on('data', (chunk: Buffer) => {
     output += chunk.toString();
   });
   await sleep(500);
-  process.kill(pid, 'SIGCONT');
+  goOn();
   await once(client, 'close');
   assert.is(output.trim(), '3000');
+  assert.is(agentPid('n2'), pid, 'the same agent');
 });
 
 test('a changed endpoint appears in responses within a second', async () => {
