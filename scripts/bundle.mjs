@@ -60,6 +60,9 @@ const PROGRAMS = [
   { name: 'launcher/program', source: 'src/runtime/launcher/main.ts' },
   { name: 'cni/program', source: 'src/cni/main.ts' },
 ];
+/** Flags of V8 that a program is loaded with: its code is saved with the same. */
+const flagsOf = async (name) =>
+  name === 'worker/program' ? (await import(join(ROOT, 'dist/src/worker/inlining.js'))).INLINING_FLAGS : [];
 /** How the file that is started chooses its program; default: program.js. */
 const CHOICE = { cli: "/^(agent|controller)$/.test(process.argv[2]) ? process.argv[2] + '.js' : 'commands.js'" };
 
@@ -160,9 +163,10 @@ async function bundleProgram(program) {
 /** Saves the compiled code of all programs, in processes of their own, since flags of V8 are those of a process. */
 const saveCode = () =>
   Promise.all(
-    PROGRAMS.filter(({ name }) => name !== PISCINA_THREAD).map(({ name, runs = [] }) =>
-      promisify(execFile)(process.execPath, [join(ROOT, 'scripts/code-cache.mjs'), join(OUT, `${name}.js`), ...runs]),
-    ),
+    PROGRAMS.filter(({ name }) => name !== PISCINA_THREAD).map(async ({ name, runs = [] }) => {
+      const save = [join(ROOT, 'scripts/code-cache.mjs'), join(OUT, `${name}.js`), ...runs];
+      return promisify(execFile)(process.execPath, [...(await flagsOf(name)), ...save]);
+    }),
   );
 
 /** The files that start programs. A package.json beside them marks them, and the programs, as CommonJS modules. */

@@ -29,6 +29,7 @@ import {
   THREAD_STATE_NAMES,
   ThreadState,
 } from '../worker/control.ts';
+import { raiseInliningLimits } from '../worker/inlining.ts';
 import {
   FAILED_MESSAGE,
   type NumberedChange,
@@ -105,6 +106,7 @@ export class WorkerPool {
     const memory = mapPrivate(4096);
     new DataView(memory.buffer).setBigUint64(0, 1n, true);
     this.one = memory;
+    raiseInliningLimits();
     // One thread more than workers: it has loaded the code, so that replacing a hung worker takes no start of a thread.
     const threads = options.workers + 1;
     this.pool = new Piscina({

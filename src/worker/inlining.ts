@@ -20,7 +20,10 @@ export const INLINING_FLAGS: readonly string[] = [
   '--min-inlining-frequency=0.01',
 ];
 
-/** Raise the limits for this process, for all functions compiled from now on. */
+/**
+ * Raise the limits for this process, for all functions compiled from now on. Before threads that forward are started: V8 takes
+ * saved code only from a process with the same flags, and that of the worker is saved with these (scripts/bundle.mjs).
+ */
 export function raiseInliningLimits(): void {
   for (const flag of INLINING_FLAGS) setFlagsFromString(flag);
 }

@@ -1,7 +1,6 @@
 /** Entry point of a worker thread: Piscina calls it once, and it returns when the worker is stopped. */
 import { receiveMessageOnPort } from 'node:worker_threads';
 import { Forwarder } from './forwarder.ts';
-import { raiseInliningLimits } from './inlining.ts';
 import { FAILED_MESSAGE, type NumberedChange, type WorkerTask } from './messages.ts';
 import { warmUp } from './warm-up.ts';
 
@@ -16,7 +15,6 @@ export default function forward(task: WorkerTask): void {
 }
 
 function forwardUntilStopped(task: WorkerTask): void {
-  raiseInliningLimits();
   if (task.warmsUp) warmUp();
   const forwarder = new Forwarder(task);
   try {
