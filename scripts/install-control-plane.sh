@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the programs of a Kubernetes control plane for the tests in test/cluster, from the Go module proxy: etcd,
-# kube-apiserver, kube-controller-manager, kube-scheduler; and prints the environment variables by which the tests find
+# kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy; and prints the environment variables by which the tests find
 # them, as NAME=VALUE. The sources stay below DIRECTORY/src. Needs Go 1.24 or later, and twenty minutes on two cores.
 #   scripts/install-control-plane.sh DIRECTORY > control-plane.env
 set -eu
@@ -42,7 +42,7 @@ if [ ! -d "$bin/src/kubernetes" ]; then
 fi
 cd "$bin/src/kubernetes"
 version=k8s.io/component-base/version
-for program in kube-apiserver kube-controller-manager kube-scheduler; do
+for program in kube-apiserver kube-controller-manager kube-scheduler kube-proxy; do
   go build -ldflags "-s -w -X $version.gitVersion=v$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=34" \
     -o "$bin/$program" "./cmd/$program"
 done
@@ -52,4 +52,5 @@ ETCD=$bin/etcd
 KUBE_APISERVER=$bin/kube-apiserver
 KUBE_CONTROLLER_MANAGER=$bin/kube-controller-manager
 KUBE_SCHEDULER=$bin/kube-scheduler
+KUBE_PROXY=$bin/kube-proxy
 END

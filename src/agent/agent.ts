@@ -25,7 +25,7 @@ import { watchPortExhaustion } from './connections/port-exhaustion.ts';
 import { CONNTRACK_OPTIONS, writeConntrackSettings, writePodNetwork } from './connections/settings.ts';
 import { ControlSocket } from './control-socket.ts';
 import { EventRecorder } from './events.ts';
-import { otherProxy, REMOVE_PROXY } from './footprint/conflicts.ts';
+import { clearOfProxies } from './footprint/conflicts.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { NodeNameServer } from './name-server.ts';
 import { NodeLease } from './node-lease.ts';
@@ -41,6 +41,7 @@ import { RunFile } from './run-file.ts';
 import { NodeServices } from './services/node-services.ts';
 import { NodeStandby } from './standby.ts';
 import { openNodeTables } from './tables.ts';
+import { Takeover } from './takeover/takeover.ts';
 import { FORMER_STATE, FormerState } from './underlay/former-state.ts';
 import { HostNetwork } from './underlay/host-network.ts';
 import { PortsInUse } from './underlay/ports-in-use.ts';
@@ -66,6 +67,8 @@ export interface AgentOptions {
   readonly joining?: Joining | undefined;
   /** Present if a container runtime runs the node's pods, and connects them through the CNI plugin. */
   readonly cni?: CniOptions | undefined;
+  /** Take the node's Services over from kube-proxy, once its process has ended (takeover/takeover.ts). */
+  readonly takeover?: boolean;
   /** YAML files that extend the image catalogue. */
   readonly catalogue?: readonly string[];
   /** A second process forwards while there is no agent (standby.ts). */
@@ -92,10 +95,10 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const onRefused = (kind: string, error: Error) => log(`the API refuses the list of ${kind}: ${error.message}`);
   const api = new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS, program: 'kubelet', onRefused });
   const client = await parts.start('client of the API', api);
-  const proxy = options.joining && otherProxy();
-  if (proxy) throw new Error(`${proxy} translates the addresses of services on this node: ${REMOVE_PROXY}`);
+  if (options.joining) await clearOfProxies(options.takeover ?? false, log);
   const live = await readConfig(client, nodeName, log, options.joining);
   const config = live.current;
+  const takeover = options.takeover ? await parts.start('takeover', new Takeover({ config, log })) : undefined;
   const recordEvent = new EventRecorder(client, nodeName).record;
 
   const directory = join(stateDir, 'nodes', nodeName);
@@ -110,10 +113,11 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const tap = standby?.take(HOST_DEVICE, config.workers);
   const overlayTap = standby?.take(OVERLAY_DEVICE, config.workers);
   const before = new FormerState(join(directory, FORMER_STATE));
-  const host = await parts.start(
-    'dp0',
-    new HostNetwork({ ...config, offloads, noUnderlayShortcut, tap, overlayTap, former: before }),
-  );
+  const devices = { offloads, noUnderlayShortcut, tap, overlayTap };
+  const kept = takeover?.translated() ?? [];
+  const host = await parts.start('dp0', new HostNetwork({ ...config, ...devices, former: before, kept }));
+  // Their ports may be among those that lead to dp0 now, where packets wait until the workers run.
+  api.closeIdle();
   if (host.withoutShortcut !== undefined) log(`no shortcut to the underlay device: ${host.withoutShortcut}`);
   const tunnel = openTunnel(config, log);
   if (tunnel) await parts.start('tunnel', tunnel);
@@ -227,6 +231,7 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   // connection would end it if its route or service were still missing.
   await Promise.all([watch.whenSynced(), podWatch.whenSynced(), policies.whenSynced()]);
   services.applyAll(podWatch.all());
+  if (!inUse) takeover?.complete({ tables, host, serviceAddresses: services.routedAddresses() });
   // Not yet if the standby forwards: until it stops, it begins connections by the services of the former agent.
   if (!inUse) services.sweepStale();
   if (names) await parts.start('name server', names);

@@ -1,7 +1,7 @@
 /**
  * Watches whether a path goes on: a datagram every millisecond, and many connections that stay.
  *
- *   continuity-client.js HOST CONNECTIONS
+ *   continuity-client.js HOST CONNECTIONS [TCP-PORT UDP-PORT]
  *
  * Prints `ready` when all connections are established. For each line on standard input it prints a line of JSON, a
  * Continuity. At the line `check` it sends one byte on every connection before, and waits for the echoes for up to a minute,
@@ -24,7 +24,7 @@ export interface Continuity {
   readonly echoed: number;
 }
 
-const [host = '', count = '0'] = process.argv.slice(2);
+const [host = '', count = '0', tcpPort = '7100', udpPort = '7101'] = process.argv.slice(2);
 const CONCURRENT = 50;
 const ECHO_MS = 60_000;
 const SERVER_MS = 10_000;
@@ -53,7 +53,7 @@ let answered: () => void = () => {};
 
 function open(): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = connect(7100, host);
+    const socket = connect(Number(tcpPort), host);
     socket.once('connect', () => {
       alive.add(socket);
       resolve();
@@ -123,7 +123,7 @@ udp.bind(() => {
   setInterval(() => {
     // As many as are due: a timer may be late.
     for (const now = performance.now() - startMs; due < now; due++) {
-      udp.send('.', 7101, host);
+      udp.send('.', Number(udpPort), host);
       sent++;
     }
   }, 1);

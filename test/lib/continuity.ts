@@ -13,16 +13,23 @@ function start(netns: string, program: string, ...args: string[]): ChildProcess 
   return spawn('ip', ['netns', 'exec', netns, ...own, path, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
 }
 
+/** The server's program, for pods that run it themselves. */
+export const CONTINUITY_SERVER = [process.execPath, join(ROOT, 'dist/test/lib/continuity-server.js')];
+
 /** A client in one namespace and a server in another. */
 export class ContinuityWatch {
-  private readonly server: ChildProcess;
+  private readonly server: ChildProcess | undefined;
   private readonly client: ChildProcess;
   private readonly lines: AsyncIterator<string>;
 
-  /** @param host the server's address, as the client connects to it */
-  constructor(from: string, to: string, host: string, connections: number) {
-    this.server = start(to, 'continuity-server.js');
-    this.client = start(from, 'continuity-client.js', host, String(connections));
+  /**
+   * @param to undefined if the server runs already
+   * @param host the server's address, as the client connects to it
+   * @param ports of TCP and UDP, if not the server's own
+   */
+  constructor(from: string, to: string | undefined, host: string, connections: number, ports: readonly number[] = []) {
+    this.server = to === undefined ? undefined : start(to, 'continuity-server.js');
+    this.client = start(from, 'continuity-client.js', host, ...[connections, ...ports].map(String));
     this.lines = createInterface(this.client.stdout!)[Symbol.asyncIterator]();
   }
 
@@ -39,7 +46,7 @@ export class ContinuityWatch {
 
   end(): void {
     this.client.kill('SIGKILL');
-    this.server.kill('SIGKILL');
+    this.server?.kill('SIGKILL');
   }
 
   private async line(): Promise<string> {

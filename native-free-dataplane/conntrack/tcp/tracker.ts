@@ -99,6 +99,19 @@ export function tcpNew(words: Int32Array, at: number, segment: Segment, loose: n
 }
 
 /**
+ * Start tracking a connection that another tracker has followed up to this state; initialises all ten words. As for one
+ * adopted by tcpNew, windows are not checked, but no segment has been seen yet: both sides' positions are learned from
+ * their next ones (window.ts).
+ */
+export function tcpPickedUp(words: Int32Array, at: number, state: number): void {
+  tcp.open(words, at, 0);
+  tcp.begin(state, state === TcpState.SYN_SENT ? Kind.SYN : Kind.ACK);
+  tcp.original.set(StreamFlag.SACK_PERMITTED);
+  tcp.reply.set(StreamFlag.SACK_PERMITTED);
+  tcp.set(Flag.PICKED_UP);
+}
+
+/**
  * Is a segment with these flags a SYN that opens a new connection in place of this closed one? Must be called before
  * tcpPacket, which treats such a SYN as a segment of this connection. Changes nothing.
  */

@@ -8,6 +8,8 @@ import { ipOutput } from '../../linux/ip-command.ts';
 import { listRuleset } from '../../linux/nft-ruleset.ts';
 import { presentRules, ruleWords } from '../../linux/rules.ts';
 import { CNI_CONFIGURATION } from '../cni/installation.ts';
+import { proxyProcess } from '../takeover/proxy.ts';
+import { whenProxyHasEnded } from '../takeover/takeover.ts';
 import type { HostNetworkOptions } from '../underlay/host-options.ts';
 import { isOurs } from '../underlay/host-rules.ts';
 import { savedLegacyRules } from '../underlay/legacy-firewall.ts';
@@ -19,6 +21,8 @@ const PROXY_CHAIN = /\b(KUBE-SERVICES|KUBE-NODEPORTS)\b/;
 /** The table of kube-proxy's nftables mode, and the device of its IPVS mode. */
 const PROXY_TABLE = /"name":\s*"kube-proxy"/;
 const PROXY_DEVICE = 'kube-ipvs0';
+const IPVS_REMAINS =
+  'the connections of IPVS cannot be taken over: stop kube-proxy and remove its rules by `kube-proxy --cleanup`, which ends them';
 
 /** A device, as `ip -d -j link` prints it: the properties that are used here. */
 interface Link {
@@ -50,20 +54,45 @@ export function proxyOf(ruleset: string, legacy: string, devices: readonly Link[
 }
 
 /** How to get rid of it. */
-export const REMOVE_PROXY =
-  'stop kube-proxy and remove its rules by `kube-proxy --cleanup`; connections that it has translated end';
+const REMOVE_PROXY =
+  'stop kube-proxy and give the agent --takeover, which goes on with its connections and removes its rules; or remove them by `kube-proxy --cleanup`, which ends these';
+
+/**
+ * Resolves when no other proxy translates here, or when what kube-proxy has left can be taken over.
+ * @throws Error naming it, and what to do
+ */
+export async function clearOfProxies(takeover: boolean, log: (line: string) => void): Promise<void> {
+  const proxy = otherProxy();
+  if (takeover && proxy?.includes('IPVS') !== true) return whenProxyHasEnded(log);
+  if (proxy === undefined) return;
+  const how = takeover ? IPVS_REMAINS : REMOVE_PROXY;
+  throw new Error(`${proxy} translates the addresses of services on this node: ${how}`);
+}
 
 /** Everything that is in the way, a sentence each. @throws IpCommandError */
-export function conflictsOn(options: HostNetworkOptions, cniDirectory: string | undefined): string[] {
+export function conflictsOn(
+  options: HostNetworkOptions,
+  cniDirectory: string | undefined,
+  takeover: boolean,
+): string[] {
   const devices = links();
-  const proxy = otherProxy();
   return [
-    ...(proxy === undefined ? [] : [`${proxy} translates the addresses of services here: ${REMOVE_PROXY}`]),
+    ...proxyConflicts(takeover),
     ...deviceConflicts(devices, options),
     ...ruleConflicts(),
     ...routeConflicts(),
     ...(cniDirectory === undefined ? [] : pluginConflicts(filesIn(cniDirectory), cniDirectory)),
   ];
+}
+
+function proxyConflicts(takeover: boolean): string[] {
+  const proxy = otherProxy();
+  if (proxy === undefined) return [];
+  const isIpvs = proxy.includes('IPVS');
+  if (!takeover || isIpvs)
+    return [`${proxy} translates the addresses of services here: ${takeover ? IPVS_REMAINS : REMOVE_PROXY}`];
+  const pid = proxyProcess();
+  return pid === undefined ? [] : [`kube-proxy runs (pid ${pid}): the agent waits until it is stopped`];
 }
 
 function deviceConflicts(devices: readonly Link[], options: HostNetworkOptions): string[] {

@@ -17,6 +17,7 @@ import { memoryNames } from '../../shm-names.ts';
 import { type CniDirectories, cniFiles } from '../cni/installation.ts';
 import { copiesIn } from '../cni/program-copy.ts';
 import type { NodeConfig } from '../config.ts';
+import { proxyRules } from '../takeover/proxy.ts';
 import { readRuleset } from '../underlay/firewall.ts';
 import { usesOverlayDevice } from '../underlay/host-network.ts';
 import type { HostNetworkOptions } from '../underlay/host-options.ts';
@@ -51,12 +52,14 @@ export interface PlanOptions {
   readonly stateDir: string;
   /** Where the CNI plugin would be installed; undefined without it. */
   readonly cni: { readonly directories: CniDirectories; readonly socket: string } | undefined;
+  /** The agent would take the Services over from kube-proxy. */
+  readonly takeover?: boolean;
 }
 
 const PRESENT = 'present';
 
 /** @throws IpCommandError, SystemError */
-export function planNode({ config, stateDir, cni }: PlanOptions): NodePlan {
+export function planNode({ config, stateDir, cni, takeover = false }: PlanOptions): NodePlan {
   const host = { ...config, offloads: OffloadLevel.TUNNEL, noUnderlayShortcut: false };
   const device = deviceIndex(HOST_DEVICE);
   const local = localAddresses(host, device);
@@ -67,10 +70,11 @@ export function planNode({ config, stateDir, cni }: PlanOptions): NodePlan {
     ...ruleItems(host, [...local.keys()]),
     ...settingItems(host),
     ...firewallItems(host),
+    ...(takeover ? proxyItems() : []),
     ...fileItems(host.nodeName, stateDir, cni),
     { kind: 'device', name: 'eth0 of each pod', now: '', withAgent: "TAP in the pod's network namespace" },
   ];
-  return { node: host.nodeName, items, conflicts: conflictsOn(host, cni?.directories.configuration) };
+  return { node: host.nodeName, items, conflicts: conflictsOn(host, cni?.directories.configuration, takeover) };
 }
 
 function deviceWords({ podCIDR, underlayMtu }: HostNetworkOptions): string {
@@ -183,6 +187,16 @@ function firewallItems({ nameServer }: HostNetworkOptions): PlannedItem[] {
     })),
     ...legacy,
   ];
+}
+
+/** What kube-proxy has left. */
+function proxyItems(): PlannedItem[] {
+  return proxyRules().map(({ table, whole, chains, jumps }) => ({
+    kind: 'kube-proxy',
+    name: whole ? `table ${table}` : `table ${table}: ${chains} chains KUBE-*, ${jumps} rules that lead to them`,
+    now: PRESENT,
+    withAgent: 'removed by the takeover',
+  }));
 }
 
 function fileItems(node: string, stateDir: string, cni: PlanOptions['cni']): PlannedItem[] {

@@ -128,6 +128,11 @@ export class NodeServices implements Part {
     return this.hostPorts.routedPorts().map(({ port }) => port);
   }
 
+  /** External and load-balancer addresses of services. */
+  routedAddresses(): ReadonlySet<string> {
+    return this.sync.routedAddresses();
+  }
+
   /** All Services, slices and pods of this node are known: apply them. */
   applyAll(pods: readonly Pod[]): void {
     this.metrics.sync(() => this.sync.begin());

@@ -13,6 +13,7 @@ import { listRuleset, rulesetObjects } from '../../linux/nft-ruleset.ts';
 import type { RoutedPort } from './host-options.ts';
 import { hostPortMatches } from './host-port-matches.ts';
 import { ROUTED_WHOLE } from './host-rules.ts';
+import { keptRules } from './kept-flows.ts';
 import { HOST_DEVICE } from './rule-order.ts';
 import { NFT_TABLE, nft } from './shortcut.ts';
 
@@ -34,6 +35,8 @@ export interface NotTracked {
   readonly hostPorts: readonly RoutedPort[];
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
+  /** Connections that the kernel goes on translating (kept-flows.ts). */
+  readonly kept: readonly string[];
   /** Of dp0. */
   readonly mtu: number;
 }
@@ -60,10 +63,14 @@ export function untrackedRules(options: NotTracked): string {
   const fromWire = [...overlayMatches, ports, others, ...hostPorts].map(
     (match) => `iifname != { "lo", "${HOST_DEVICE}" } ${match} notrack`,
   );
+  const kept = keptRules(options.kept);
   return `
 table ip ${NFT_TABLE} {
+  ${kept.set}
+  ${kept.chain}
   chain forwarded {
     type filter hook prerouting priority ${BEFORE_REASSEMBLY}; policy accept;
+    ${kept.rules}
     iifname "${HOST_DEVICE}" ip saddr { ${cluster} } ip daddr != { ${cluster} } accept
     iifname "${HOST_DEVICE}" fib daddr type != local notrack
     iifname != { "lo", "${HOST_DEVICE}" } ip saddr != { ${cluster} } ip daddr { ${cluster} } accept
@@ -71,6 +78,7 @@ table ip ${NFT_TABLE} {
   }
   chain for-us {
     type filter hook prerouting priority ${BEFORE_TRACKING}; policy accept;
+    ${kept.rules}
     ${fromWire.join('\n    ')}
   }
 }

@@ -68,6 +68,7 @@ export class HostNetwork {
   private serviceAddresses: ReadonlySet<string> | undefined;
   /** Host ports of this node's pods; also undefined until they are known. */
   private hostPorts: readonly RoutedPort[] | undefined;
+  private kept: readonly string[];
   private nodeRoutes: ReadonlyMap<string, string> = new Map();
   /** Pod networks of other nodes. */
   private remoteNetworks: readonly string[] = [];
@@ -79,6 +80,7 @@ export class HostNetwork {
   /** Open dp0 and install all routes and rules. @throws SystemError, IpCommandError */
   constructor(options: HostNetworkOptions) {
     this.options = options;
+    this.kept = options.kept ?? [];
     this.sysctls = new HostSysctls(options);
     options.former?.keepNameServer(options.nameServer);
     this.localAddresses = new Map([[options.nodeIP, options.nodeIP]]);
@@ -222,6 +224,14 @@ export class HostNetwork {
     this.ensure();
   }
 
+  /** Leave these connections to the kernel. @throws as setServiceAddresses */
+  setKept(kept: readonly string[]): void {
+    if (same(kept, this.kept)) return;
+    this.kept = kept;
+    this.checked = '';
+    this.ensure();
+  }
+
   /** Apply the node's addresses and routes to rules and shortcut. @throws as setServiceAddresses */
   setRouting({ addresses, ownRoutes }: Pick<HostRouting, 'addresses' | 'ownRoutes'>): void {
     const { nodeIP } = this.options;
@@ -292,19 +302,18 @@ export class HostNetwork {
     this.ensure();
   }
 
+  /** What the rules of nftables match, in both of our tables. */
+  private matched() {
+    const { options, hostPorts = [], kept, clusterNetworks } = this;
+    const { nodePortRange, masqueradePorts } = options;
+    const local = { localAddresses: [...this.localAddresses.keys()], overlayMatches: overlayMatches(options) };
+    return { ...local, clusterNetworks, hostPorts, kept, nodePortRange, masqueradePorts };
+  }
+
   /** Install the `notrack` rules. @returns true if that failed, as without nftables */
   private installUntracked(): boolean {
-    const { options } = this;
-    return !installFirewallRules({
-      localAddresses: [...this.localAddresses.keys()],
-      clusterNetworks: this.clusterNetworks,
-      serviceAddresses: [...(this.serviceAddresses ?? [])],
-      overlayMatches: overlayMatches(options),
-      hostPorts: this.hostPorts ?? [],
-      nodePortRange: options.nodePortRange,
-      masqueradePorts: options.masqueradePorts,
-      mtu: this.device.mtu,
-    });
+    const serviceAddresses = [...(this.serviceAddresses ?? [])];
+    return !installFirewallRules({ ...this.matched(), serviceAddresses, mtu: this.device.mtu });
   }
 
   /** Install the shortcut. @returns why it is not installed; undefined if it is */
@@ -316,17 +325,14 @@ export class HostNetwork {
     }
     return installShortcut({
       ...options,
+      ...this.matched(),
       prefix: options.underlayPrefix,
       gateway: gatewayOf(options.podCIDR),
-      clusterNetworks: this.clusterNetworks,
       underlayMtu: this.device.mtu,
       hostDevice: HOST_DEVICE,
       overlayDevice: this.overlayDevice ? OVERLAY_DEVICE : HOST_DEVICE,
-      localAddresses: [...this.localAddresses.keys()],
       routedNetworks: this.routedNetworks,
       neighbours: this.neighbours,
-      overlayMatches: overlayMatches(options),
-      hostPorts: this.hostPorts ?? [],
     });
   }
 

@@ -29,6 +29,8 @@ export interface HostNetworkOptions extends OverlayNode {
   readonly overlayTap?: Tap | undefined;
   /** Address of the name server that this agent runs for its pods; undefined if another one serves them. */
   readonly nameServer: string | undefined;
+  /** Connections that the kernel goes on translating (kept-flows.ts); by default none. */
+  readonly kept?: readonly string[];
   /** Keeps what the agent changes on the node, for `dataplane node reset`. */
   readonly former?: FormerState;
 }

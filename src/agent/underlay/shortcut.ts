@@ -12,6 +12,7 @@ import { PRIVILEGED_PORTS } from '../../../native-free-dataplane/node/config.ts'
 import { parseCidr, printIp } from '../../net/address.ts';
 import type { RoutedPort } from './host-options.ts';
 import { hostPortMatches } from './host-port-matches.ts';
+import { keptRules } from './kept-flows.ts';
 
 /** Name of our nftables tables. */
 export const NFT_TABLE = 'dataplane';
@@ -46,6 +47,8 @@ export interface ShortcutOptions {
   readonly hostPorts: readonly RoutedPort[];
   readonly nodePortRange: readonly [number, number];
   readonly masqueradePorts: readonly [number, number];
+  /** Connections that the kernel goes on translating (kept-flows.ts). */
+  readonly kept: readonly string[];
 }
 
 /**
@@ -69,14 +72,17 @@ export function shortcutRules(options: ShortcutOptions): string {
     ...options.overlayMatches.map((match) => `${match} fwd to "${overlayDevice}"`),
     ...[ports, ...hostPortMatches(options.hostPorts, [nodeIP])].map((match) => `${match} fwd to "${hostDevice}"`),
   ];
+  const kept = keptRules(options.kept);
   return `
 table netdev ${TABLE} {
+  ${kept.set}
   set ${NEIGHBOURS} { type ipv4_addr; }
   chain from-the-wire {
     type filter hook ingress device "${underlayDevice}" priority 0; policy accept;
     meta pkttype != host accept
     ip frag-off & ${FRAGMENT} != 0 accept
     ip saddr { ${[...staying, gateway].join(', ')} } accept
+    ${kept.rules}
     ${toUs.join('\n    ')}
   }
   chain from-us {

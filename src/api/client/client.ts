@@ -245,6 +245,11 @@ export class ApiClient {
     this.onRefused?.(kind, error);
   }
 
+  /** Close the connections that wait for the next call: it opens a new one. */
+  closeIdle(): void {
+    for (const sockets of Object.values(this.calls.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+  }
+
   /** Closes kept connections; calls under way fail. */
   close(): void {
     this.calls.destroy();

@@ -13,6 +13,11 @@ export const JOIN_OPTIONS = {
   'node-ip': { value: 'ADDRESS', help: "the node's address (default: the one it reaches the API server by)" },
 } satisfies Options;
 
+/** What is done with the rules of kube-proxy. */
+export const TAKEOVER_OPTION = {
+  takeover: { help: "take the node's Services over from kube-proxy once it has been stopped, with their connections" },
+} satisfies Options;
+
 /** The places of the CNI plugin. */
 export const CNI_OPTIONS = {
   'cni-conf-dir': { value: 'DIR', help: `where runtimes read CNI configurations (default ${CNI_CONFIG_DIR})` },

@@ -5,7 +5,14 @@ import { agentLifeSigns } from '../../api/agent-socket.ts';
 import { API_SOCKET, readClusterFile, STATE_DIR } from '../../cluster/state.ts';
 import type { OffloadLevel } from '../../linux/tap.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
-import { CNI_OPTIONS, CNI_SERVICE_OPTIONS, cniServiceOptions, JOIN_OPTIONS, serverToJoin } from '../args/join-args.ts';
+import {
+  CNI_OPTIONS,
+  CNI_SERVICE_OPTIONS,
+  cniServiceOptions,
+  JOIN_OPTIONS,
+  serverToJoin,
+  TAKEOVER_OPTION,
+} from '../args/join-args.ts';
 import { ipv4Address, nodeName } from '../args/values.ts';
 import { failed, needRoot, usageError } from '../errors.ts';
 import { outliveLog } from '../output/output.ts';
@@ -13,7 +20,7 @@ import { outliveLog } from '../output/output.ts';
 export const command: Command = {
   usage: [
     'agent --node NAME [--api TARGET] [--state DIR]',
-    'agent --node NAME (--kubeconfig FILE | --in-cluster) [--node-ip ADDRESS] [--cni] [--state DIR]',
+    'agent --node NAME (--kubeconfig FILE | --in-cluster) [--node-ip ADDRESS] [--cni] [--takeover] [--state DIR]',
   ],
   about: `Run a node in the foreground: forward its packets and run its pods, in the network namespace in which it is started.
 \`dataplane up\` starts an agent in each node's namespace. On a separate machine, start it in the machine's own namespace.
@@ -27,6 +34,7 @@ network plugin beside kubelet, without it also that of kubelet. docs/real-cluste
     cni: { help: 'a container runtime runs the pods, and connects them through the CNI plugin' },
     ...CNI_OPTIONS,
     ...CNI_SERVICE_OPTIONS,
+    ...TAKEOVER_OPTION,
     standby: { help: 'keep a second process that forwards while there is no agent; `dataplane up` does' },
     state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
     help: { short: 'h', help: 'show this help' },
@@ -39,8 +47,8 @@ async function run(args: Args): Promise<void> {
   const node = args.value('node', nodeName);
   if (node === undefined) throw usageError('dataplane agent: --node NAME is missing');
   const joins = args.has('kubeconfig') || args.flag('in-cluster');
-  const alone = ['node-ip', 'cni', ...Object.keys({ ...CNI_OPTIONS, ...CNI_SERVICE_OPTIONS })].find((name) =>
-    args.has(name),
+  const alone = ['node-ip', 'cni', 'takeover', ...Object.keys({ ...CNI_OPTIONS, ...CNI_SERVICE_OPTIONS })].find(
+    (name) => args.has(name),
   );
   if (!joins && alone !== undefined) {
     throw usageError(`dataplane agent: --${alone} needs --kubeconfig or --in-cluster`);
@@ -70,6 +78,7 @@ async function run(args: Args): Promise<void> {
     api: server ?? args.text('api') ?? API_SOCKET,
     ...(server && { joining: { server, nodeIP, registeredByKubelet } }),
     ...(registeredByKubelet && { cni: cniServiceOptions(args) }),
+    takeover: args.flag('takeover'),
     stateDir,
     catalogue: cluster?.catalogue ?? [],
     ...(cluster?.offloads && { offloads: OFFLOAD_NAMES.indexOf(cluster.offloads) as OffloadLevel }),

@@ -5,7 +5,7 @@ import type { NodePlan } from '../../agent/footprint/plan.ts';
 import type { ResetReport } from '../../agent/footprint/reset.ts';
 import { API_SOCKET, STATE_DIR } from '../../cluster/state.ts';
 import { type Args, type Command, needOperand, operandsAtMost, readVerb } from '../args/args.ts';
-import { CNI_OPTIONS, cniOptions, JOIN_OPTIONS, serverToJoin } from '../args/join-args.ts';
+import { CNI_OPTIONS, cniOptions, JOIN_OPTIONS, serverToJoin, TAKEOVER_OPTION } from '../args/join-args.ts';
 import { ipv4Address, nodeName } from '../args/values.ts';
 import { CliError, failed, needRoot, usageError } from '../errors.ts';
 import { formatOf, print, printObject } from '../output/output.ts';
@@ -13,7 +13,7 @@ import { tableText } from '../output/table.ts';
 
 export const command: Command = {
   usage: [
-    'node plan --node NAME (--kubeconfig FILE | --in-cluster | --api TARGET) [--node-ip ADDRESS] [--cni] [--state DIR] [-o json]',
+    'node plan --node NAME (--kubeconfig FILE | --in-cluster | --api TARGET) [--node-ip ADDRESS] [--cni] [--takeover] [--state DIR] [-o json]',
     'node reset --node NAME [--force] [--state DIR]',
   ],
   about: `\`plan\` lists everything that \`dataplane agent\` with the same options has or changes on this machine, with what the machine has
@@ -28,6 +28,7 @@ Both work in the network namespace in which they are started.`,
     ...JOIN_OPTIONS,
     cni: { help: 'with the CNI plugin, as in `dataplane agent --cni`' },
     ...CNI_OPTIONS,
+    ...TAKEOVER_OPTION,
     force: { help: '`reset` although pods are connected' },
     state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
     output: { short: 'o', value: 'FORMAT', help: 'json' },
@@ -62,7 +63,12 @@ async function plan(args: Args, node: string, stateDir: string): Promise<void> {
   const client = new ApiClient(server ?? args.text('api') ?? API_SOCKET, { program: 'dataplane' });
   try {
     const config = await previewConfig(client, node, server && { server, nodeIP });
-    const found = planNode({ config, stateDir, cni: args.flag('cni') ? cniOptions(args) : undefined });
+    const found = planNode({
+      config,
+      stateDir,
+      cni: args.flag('cni') ? cniOptions(args) : undefined,
+      takeover: args.flag('takeover'),
+    });
     if (format === 'json') await printObject(found, 'json');
     else print(planText(found));
     if (found.conflicts.length > 0)

@@ -28,6 +28,8 @@ export interface FlannelOptions {
   /** The outer UDP checksum, which the kernel's device uses by default and RFC 7348 advises against. */
   udpChecksum?: boolean;
   mac?: string;
+  /** Address of flannel.1: the first of its pod network. */
+  vtep?: string;
 }
 
 /** One of our nodes as flannel on the foreign node would see it. */
@@ -69,12 +71,13 @@ export async function makeForeignNode(mtu = 1500): Promise<void> {
 /** Creates flannel.1 and the entries for each peer; an existing device is replaced. */
 export async function makeFlannel(peers: readonly Peer[], options: FlannelOptions = {}): Promise<void> {
   const { netns = FOREIGN, address = FOREIGN_IP, mtu = 1500, vni = 1, udpChecksum = true, mac = FOREIGN_MAC } = options;
+  const { vtep = '10.244.200.0' } = options;
   await run(['ip', '-n', netns, 'link', 'del', 'flannel.1']);
   await ip(
     netns,
     `link add flannel.1 address ${mac} mtu ${mtu - VXLAN_OVERHEAD} type vxlan id ${vni} local ${address} ` +
       `dev eth0 dstport 4789 nolearning ${udpChecksum ? '' : 'noudpcsum'}`,
-    'address add 10.244.200.0/32 dev flannel.1',
+    `address add ${vtep}/32 dev flannel.1`,
     'link set flannel.1 up',
   );
   for (const peer of peers) {

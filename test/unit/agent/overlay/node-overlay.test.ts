@@ -67,6 +67,7 @@ test('the shortcut matches the same packets', () => {
       hostPorts: [],
       nodePortRange: [30000, 32767],
       masqueradePorts: [32768, 49151],
+      kept: [],
     });
     const forwarded = text.split('\n').filter((line) => /fwd to "dp[01]"$/.test(line));
     assert.is(forwarded.length, matches.length + 1, text);

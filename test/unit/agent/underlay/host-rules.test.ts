@@ -56,6 +56,7 @@ test('the kernel does not track what dp0 receives: host ports, NodePorts, masque
     hostPorts: [{ protocol: TCP, port: 8081 }],
     nodePortRange: [30000, 32767],
     masqueradePorts: [36864, 65534],
+    kept: [],
     mtu: 1500,
   });
   const lines = rules.split('\n').map((line) => line.trim());
@@ -77,6 +78,7 @@ test('the kernel tracks what it may have translated: packets between pods or ser
     hostPorts: [],
     nodePortRange: [30000, 32767],
     masqueradePorts: [36864, 65534],
+    kept: [],
     mtu: 1500,
   });
   const chain = /chain forwarded \{([^}]*(?:\{[^}]*\}[^}]*)*?)\n {2}\}/.exec(rules)?.[1] ?? '';
