@@ -36,7 +36,7 @@ interface Link {
 const links = (): Link[] => JSON.parse(ipOutput(['-d', '-j', 'link', 'show']) || '[]') as Link[];
 
 /** Whose rules translate the addresses of services on this node; undefined if nobody's. @throws IpCommandError */
-export function otherProxy(): string | undefined {
+function otherProxy(): string | undefined {
   return proxyOf(listRuleset() ?? '', savedLegacyRules(), links());
 }
 
