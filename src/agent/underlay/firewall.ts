@@ -70,16 +70,14 @@ table ip ${NFT_TABLE} {
   ${kept.chain}
   chain forwarded {
     type filter hook prerouting priority ${BEFORE_REASSEMBLY}; policy accept;
-    ${kept.rules}
-    iifname "${HOST_DEVICE}" ip saddr { ${cluster} } ip daddr != { ${cluster} } accept
+    ${kept.rules}iifname "${HOST_DEVICE}" ip saddr { ${cluster} } ip daddr != { ${cluster} } accept
     iifname "${HOST_DEVICE}" fib daddr type != local notrack
     iifname != { "lo", "${HOST_DEVICE}" } ip saddr != { ${cluster} } ip daddr { ${cluster} } accept
     iifname != { "lo", "${HOST_DEVICE}" } ip daddr { ${networks} } fib daddr type != local notrack
   }
   chain for-us {
     type filter hook prerouting priority ${BEFORE_TRACKING}; policy accept;
-    ${kept.rules}
-    ${fromWire.join('\n    ')}
+    ${kept.rules}${fromWire.join('\n    ')}
   }
 }
 `;

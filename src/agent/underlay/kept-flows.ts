@@ -17,7 +17,7 @@ const TRANSLATING = `chain translating {
     ct state established accept
   }`;
 
-/** The set and the rules for a chain, and the chain for tables of IPv4; empty without any. */
+/** The set and the rules to put in front of those of a chain, and the chain for tables of IPv4; empty without any. */
 export function keptRules(kept: readonly string[]): Readonly<Record<'set' | 'rules' | 'chain', string>> {
   if (kept.length === 0) return { set: '', rules: '', chain: '' };
   const type = 'ipv4_addr . inet_proto . inet_service . ipv4_addr . inet_service';
@@ -27,7 +27,7 @@ export function keptRules(kept: readonly string[]): Readonly<Record<'set' | 'rul
   );
   return {
     set: `set ${SET} { type ${type}; elements = { ${kept.join(', ')} } }`,
-    rules: rules.join('\n    '),
+    rules: rules.map((one) => `${one}\n    `).join(''),
     chain: TRANSLATING,
   };
 }

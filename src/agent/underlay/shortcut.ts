@@ -82,8 +82,7 @@ table netdev ${TABLE} {
     meta pkttype != host accept
     ip frag-off & ${FRAGMENT} != 0 accept
     ip saddr { ${[...staying, gateway].join(', ')} } accept
-    ${kept.rules}
-    ${toUs.join('\n    ')}
+    ${kept.rules}${toUs.join('\n    ')}
   }
   chain from-us {
     type filter hook ingress device "${hostDevice}" priority 0; policy accept;
