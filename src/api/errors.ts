@@ -111,7 +111,7 @@ export const forbidden = (resource: Resource, name: string, why: string): ApiErr
   failure(403, 'Forbidden', `${qualifiedName(resource)} "${name}" is forbidden: ${why}`, about(resource, name));
 
 /** 401: no credentials, or ones that are not valid. */
-export const unauthorized = (): ApiError => failure(401, 'Unauthorized', 'Unauthorized');
+export const unauthorized = (message = 'Unauthorized'): ApiError => failure(401, 'Unauthorized', message);
 
 /** 403: the user may not do this. */
 export function forbiddenAction(user: string, action: Action, reason = ''): ApiError {

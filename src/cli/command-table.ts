@@ -93,6 +93,11 @@ export const GROUPS: Readonly<Record<string, Readonly<Record<string, Entry>>>> =
       about: 'list what an agent has on a machine, and remove it',
       load: () => import('./commands/node.ts'),
     },
+    token: { about: 'make tokens with which other machines join', load: () => import('./commands/token.ts') },
+    join: {
+      about: 'make this machine a node of a cluster on another machine',
+      load: () => import('./commands/join.ts'),
+    },
   },
 };
 

@@ -56,6 +56,7 @@ const ADVICE: Readonly<Record<ClusterErrorCode, string | undefined>> = {
   INTERRUPTED: REMOVED,
   TEAR_DOWN: 'run `dataplane down` again',
   UPGRADE: undefined,
+  JOIN: undefined,
 };
 
 /** Limit on the mistakes that a command lists. */

@@ -23,7 +23,9 @@ export type ClusterErrorCode =
   | 'INTERRUPTED'
   | 'TEAR_DOWN'
   /** An upgrade was refused, or was rolled back. */
-  | 'UPGRADE';
+  | 'UPGRADE'
+  /** Joining another machine's cluster failed. */
+  | 'JOIN';
 
 export class ClusterError extends Error {
   override readonly name = 'ClusterError';

@@ -3,8 +3,8 @@
  * be killed and started again at any time; agents keep forwarding meanwhile.
  */
 import { mkdirSync } from 'node:fs';
+import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
-import { authorizer } from '../api/access/authorization.ts';
 import { Rbac } from '../api/access/rbac.ts';
 import { agentSocketPath } from '../api/agent-socket.ts';
 import { type ClusterOptions, DEFAULT_CLUSTER_OPTIONS } from '../api/cluster-options.ts';
@@ -18,6 +18,7 @@ import { CONFIG_MAP } from '../api/types/objects.ts';
 import { ApiMetrics, type QueueCounts } from '../observe/metrics/api-metrics.ts';
 import { exposeMetrics, openMetrics } from '../observe/metrics/exposition.ts';
 import { makeBootstrapRoles } from './access/bootstrap-roles.ts';
+import { publishClusterInfo } from './access/cluster-info.ts';
 import { kubernetesServiceAddress, startKubernetesService } from './access/kubernetes-service.ts';
 import { openAuthorization } from './access/open-authorization.ts';
 import { type AccessOptions, prepareAccess } from './access/secure-access.ts';
@@ -30,6 +31,7 @@ import { Quotas } from './limits/quotas.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
 import { NodeAdmission } from './nodes/admission.ts';
 import { type AgentSupervisorOptions, startAgentSupervisor } from './nodes/agent-supervisor.ts';
+import { leaseAdmission } from './nodes/node-restriction.ts';
 import { checkOptions } from './options-check.ts';
 import { PodAddresses } from './pods/addresses.ts';
 import { podAdmissionOf } from './pods/admission.ts';
@@ -115,6 +117,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     Ingress: ingressAdmission(store),
     Service: new ServiceAdmission(services, ranges.external),
     Node: new NodeAdmission(store, pods, ranges.pod),
+    Lease: leaseAdmission,
     Namespace: namespaceAdmission,
     Job: jobAdmission,
     PriorityClass: priorityClassAdmission(store),
@@ -128,7 +131,8 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   startNamespaceController(cluster);
   makeSystemClasses(cluster.as('apiserver', 'kube-apiserver'));
   startServiceCidrs(cluster.as('service-cidr-controller'), ranges.service);
-  if (given.access?.inCluster) startKubernetesService(cluster, ranges.service, given.access.inCluster);
+  const endpoint = given.access && endpointForPods(given.access);
+  if (endpoint !== undefined) startKubernetesService(cluster, ranges.service, endpoint);
   if (options.dns === 'agent') startClusterDns(cluster, ranges.service);
   if (rbac !== undefined) makeBootstrapRoles(cluster);
   startServiceAccounts(cluster, access?.certificates.authority);
@@ -156,11 +160,13 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     ...(access && { secure: access.secure }),
     ...(given.insecure && { insecure: given.insecure }),
     ...(tokens && { tokens }),
-    ...(rbac && { authorize: authorizer(rbac.authorize), rulesOf: rbac.rulesOf }),
+    ...(rbac && { authorize: rbac.authorize, rulesOf: rbac.rulesOf }),
     agentSocket,
     usage,
   });
   access?.announce(server.securePorts);
+  const url = given.access && urlForMachines(given.access, server.securePorts);
+  if (access && url !== undefined) publishClusterInfo(cluster, url, access.certificates.authority);
   const agents =
     given.agents && startAgentSupervisor({ ...given.agents, stateDir, onKilled: reportKilled(cluster), log });
   const authority = access && { certificate: access.certificates.authority, key: access.certificates.authorityKey };
@@ -182,6 +188,20 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
       unlock();
     },
   };
+}
+
+/** The API's address for pods: one of its own, or the one for other machines if pods reach that. */
+function endpointForPods({ inCluster, listen }: AccessOptions): { address: string; port: number } | undefined {
+  if (inCluster !== undefined) return inCluster;
+  const isReached = listen !== undefined && listen.port > 0 && isIPv4(listen.host) && !/^(0|127)\./.test(listen.host);
+  return isReached ? { address: listen.host, port: listen.port } : undefined;
+}
+
+/** The URL of the API for other machines; undefined if there is none. @param ports those of the TLS listeners */
+function urlForMachines({ inCluster, listen }: AccessOptions, ports: readonly number[]): string | undefined {
+  const host = listen?.host ?? inCluster?.address;
+  // The listener for machines comes last (secure-access.ts).
+  return host === undefined || host === '0.0.0.0' ? undefined : `https://${host}:${ports.at(-1)}`;
 }
 
 function publishOptions({ store, registry }: Cluster, options: ClusterOptions): void {

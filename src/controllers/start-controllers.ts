@@ -6,6 +6,7 @@ import type { ClusterOptions } from '../api/cluster-options.ts';
 import type { UsageSource } from '../api/metrics/usage.ts';
 import { startCertificateSigners } from './access/certificate-signers.ts';
 import type { KeyPair } from './access/certificates.ts';
+import { startNodeApprover } from './access/node-approver.ts';
 import { startAutoscalers } from './autoscaling/autoscalers.ts';
 import type { Cluster } from './cluster.ts';
 import { startCustomResourceCleanup } from './custom-resources.ts';
@@ -72,6 +73,7 @@ export async function startControllers(cluster: Cluster, given: ControllersOptio
     () => ends(startAutoscalers(cluster.as('horizontal-pod-autoscaler'), usage)),
     () => ends(startNodeLifecycle(cluster.as('node-controller'), pods, given.nodeSilenceMs)),
     () => authority && endings.push(startCertificateSigners(cluster.as('certificate-controller'), authority)),
+    () => authority && endings.push(startNodeApprover(cluster.as('certificate-controller'))),
     () => startGarbageCollector(cluster),
     () => startCustomResourceCleanup(cluster),
     () => endings.push(startEventExpiry(cluster)),

@@ -34,10 +34,30 @@ export const isPathAction = (action: Action): action is PathAction => 'path' in 
 /** Paths that anonymous users may read (the ClusterRole system:public-info-viewer). */
 const PUBLIC = new Set(['/version', '/livez', '/readyz', '/healthz']);
 
-/** Version and health are open to everybody; everything else to every authenticated user, or as `further` decides. */
-export function authorizer(further?: Authorize): Authorize {
+/** The ConfigMap by which machines that join find the authority; they know its hash (kubeadm's role bootstrap-signer-clusterinfo). */
+export const CLUSTER_INFO = { namespace: 'kube-public', name: 'cluster-info', key: 'kubeconfig' } as const;
+
+const readsClusterInfo = ({ verb, apiGroup, resource, namespace, name }: ResourceAction): boolean =>
+  verb === 'get' &&
+  apiGroup === '' &&
+  resource === 'configmaps' &&
+  namespace === CLUSTER_INFO.namespace &&
+  name === CLUSTER_INFO.name;
+
+export interface Authorizers {
+  /** Decides for machines (machines.ts); undefined for other users. */
+  readonly machines?: (user: User, action: Action) => Decision | undefined;
+  /** Decides what the others have not allowed; if left out, authenticated users that are not machines may do everything. */
+  readonly further?: Authorize | undefined;
+}
+
+/** Version, health and the authority's certificate are open to everybody. */
+export function authorizer({ machines, further }: Authorizers = {}): Authorize {
   return (user, action) => {
     if (user.groups.includes(MASTERS)) return { allowed: true, reason: '' };
+    if (!isPathAction(action) && readsClusterInfo(action)) return { allowed: true, reason: '' };
+    const asMachine = machines?.(user, action);
+    if (asMachine?.allowed || (asMachine !== undefined && further === undefined)) return asMachine;
     if (isPathAction(action) && action.verb === 'get' && PUBLIC.has(action.path.replace(/(?<=.)\/$/, ''))) {
       return { allowed: true, reason: '' };
     }

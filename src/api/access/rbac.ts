@@ -5,7 +5,7 @@
 import type { Store } from '../store/store.ts';
 import type { StoredObject } from '../types/objects.ts';
 import { type Action, type Authorize, isPathAction, type ResourceAction } from './authorization.ts';
-import { AUTHENTICATED, MASTERS, type User } from './user.ts';
+import { AUTHENTICATED, BOOTSTRAPPERS, MASTERS, NODES, type User } from './user.ts';
 
 export interface PolicyRule {
   verbs: string[];
@@ -35,11 +35,16 @@ const EVERYTHING = {
   incomplete: false,
 };
 
-/** The rules without RBAC: every authenticated user may do everything. */
+/** What machines may do is no list of rules (machines.ts). */
+const isMachine = ({ groups }: User): boolean => groups.includes(NODES) || groups.includes(BOOTSTRAPPERS);
+
+/** The rules without RBAC: every authenticated user may do everything, except machines. */
 export const rulesWithoutRbac: RulesOf = (user) =>
-  user.groups.includes(AUTHENTICATED) || user.groups.includes(MASTERS)
-    ? EVERYTHING
-    : { resourceRules: [], nonResourceRules: [], incomplete: false };
+  isMachine(user)
+    ? { resourceRules: [], nonResourceRules: [], incomplete: true }
+    : user.groups.includes(AUTHENTICATED) || user.groups.includes(MASTERS)
+      ? EVERYTHING
+      : { resourceRules: [], nonResourceRules: [], incomplete: false };
 
 export class Rbac {
   private readonly store: Store;
@@ -65,7 +70,7 @@ export class Rbac {
       nonResourceRules: rules
         .filter(({ nonResourceURLs }) => nonResourceURLs !== undefined)
         .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
-      incomplete: false,
+      incomplete: isMachine(user),
     };
   };
 

@@ -10,6 +10,10 @@ import { createPublicKey, verify } from 'node:crypto';
 export interface CertificateRequest {
   /** Organizations of the subject, in their order: groups of the user. */
   organizations: readonly string[];
+  /** The subject's first common name: the user's name. */
+  commonName: string | undefined;
+  /** SubjectPublicKeyInfo, DER. */
+  publicKey: Buffer;
   der: Buffer;
 }
 
@@ -26,8 +30,9 @@ const OBJECT_IDENTIFIER = 0x06;
 const BIT_STRING = 0x03;
 const UNIVERSAL_STRING = 0x1c;
 const BMP_STRING = 0x1e;
-/** id-at-organizationName, 2.5.4.10 (RFC 5280, appendix A.1). */
+/** id-at-organizationName 2.5.4.10, id-at-commonName 2.5.4.3 (RFC 5280, appendix A.1). */
 const ORGANIZATION = '55040a';
+const COMMON_NAME = '550403';
 
 /** Hashes by the signature algorithm's identifier in hexadecimal (RFC 4055, RFC 5758, RFC 8410). */
 const HASHES: Readonly<Record<string, string | null>> = {
@@ -90,15 +95,16 @@ export function parseCertificateRequest(pem: string): CertificateRequest {
   if (!verify(hash, info!.whole, key, signature.content.subarray(1))) {
     throw new Error(`x509: ${key.asymmetricKeyType === 'ec' ? 'ECDSA' : key.asymmetricKeyType} verification failure`);
   }
-  return { organizations: organizationsIn(subject!), der };
+  const [commonName] = attributesOf(subject!, COMMON_NAME);
+  return { organizations: attributesOf(subject!, ORGANIZATION), commonName, publicKey: publicKey!.whole, der };
 }
 
-function organizationsIn(subject: Element): string[] {
+function attributesOf(subject: Element, wanted: string): string[] {
   const texts: string[] = [];
   for (const relative of members(subject, SEQUENCE, 0)) {
     for (const attribute of members(relative, SET, 1)) {
       const [type, value] = members(attribute, SEQUENCE, 2);
-      if (type!.content.toString('hex') === ORGANIZATION) texts.push(textOf(value!));
+      if (type!.content.toString('hex') === wanted) texts.push(textOf(value!));
     }
   }
   return texts;

@@ -16,6 +16,8 @@ import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { authenticate, impersonate } from '../access/authentication.ts';
 import { type Action, type Authorize, actionOf, authorizer } from '../access/authorization.ts';
+import { bootstrapUser } from '../access/bootstrap-tokens.ts';
+import { machineMay } from '../access/machines.ts';
 import { type RulesOf, rulesWithoutRbac } from '../access/rbac.ts';
 import type { TokenIssuer } from '../access/service-account-tokens.ts';
 import { ROOT_USER, type User } from '../access/user.ts';
@@ -47,7 +49,7 @@ export interface ApiServerOptions {
   secure?: { identity: TlsIdentity; addresses: readonly ListenAddress[] };
   /** Plain HTTP without authentication; every client may do everything. */
   insecure?: { host: string; port: number };
-  /** Default: authenticated users may do everything. */
+  /** Default: authenticated users may do everything, except machines. */
   authorize?: Authorize;
   rulesOf?: RulesOf;
   /** Issues and verifies service account tokens. */
@@ -100,7 +102,9 @@ interface Handlers {
 export async function startApiServer(registry: Registry, options: ApiServerOptions): Promise<ApiServer> {
   await claimSocket(options.socketPath);
   const streams = new Set<() => void>();
-  const authorize = options.authorize ?? authorizer();
+  const { store } = registry;
+  const machines = (user: User, action: Action) => machineMay(store, user, action);
+  const authorize = authorizer({ machines, further: options.authorize });
   const { tokens, rulesOf = rulesWithoutRbac, observer } = options;
   const reviews = new Reviews({ store: registry.store, authorize, rulesOf, tokens });
   const proxy = new PodProxy(registry.store, options.agentSocket ?? (() => undefined));
@@ -114,7 +118,8 @@ export async function startApiServer(registry: Registry, options: ApiServerOptio
   };
   const identify: Record<Door, (request: IncomingMessage) => Promise<User> | User> = {
     root: () => ROOT_USER,
-    anybody: (request) => authenticate(request, tokens && ((token) => tokens.verify(token))),
+    anybody: (request) =>
+      authenticate(request, async (token) => bootstrapUser(store, token, Date.now()) ?? tokens?.verify(token)),
   };
   const handlers = (door: Door): Handlers => ({
     async request(request, response) {

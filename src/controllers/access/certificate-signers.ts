@@ -1,6 +1,6 @@
 /**
  * Signs approved CertificateSigningRequests with the cluster's authority (pkg/controller/certificates/signer): for
- * clients of the API, and for kubelets. Nobody is approved automatically: there is no kubelet here that asks. Requests
+ * clients of the API, and for kubelets. Who is approved automatically is decided in node-approver.ts. Requests
  * are removed when they are old (pkg/controller/certificates/cleaner).
  */
 import { webcrypto, X509Certificate } from 'node:crypto';
@@ -14,7 +14,7 @@ import { ALGORITHM, BACKDATE_MS, importKey, type KeyPair, loadX509, serialNumber
 type X509 = Awaited<ReturnType<typeof loadX509>>;
 
 export const CLIENT_SIGNER = 'kubernetes.io/kube-apiserver-client';
-const KUBELET_CLIENT_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
+export const KUBELET_CLIENT_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
 const KUBELET_SERVING_SIGNER = 'kubernetes.io/kubelet-serving';
 
 const HOUR_MS = 3600 * 1000;

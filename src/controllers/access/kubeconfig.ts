@@ -3,8 +3,23 @@ import type { ClusterCertificates } from './certificates.ts';
 
 const NAME = 'dataplane';
 
-/** A kubeconfig for the administrator, with embedded certificates. */
-export function adminKubeconfig(server: string, certificates: ClusterCertificates): string {
+export interface KubeconfigContents {
+  /** URL of the API. */
+  readonly server: string;
+  /** Certificate of the authority, the user's certificate and its key: PEM. */
+  readonly authority: string;
+  readonly certificate: string;
+  readonly key: string;
+  /** The entry's name in the file. */
+  readonly user: string;
+}
+
+/** A kubeconfig for the administrator. */
+export const adminKubeconfig = (server: string, { authority, admin }: ClusterCertificates): string =>
+  kubeconfigOf({ server, authority, ...admin, user: `${NAME}-admin` });
+
+/** A kubeconfig with embedded certificates. */
+export function kubeconfigOf({ server, authority, certificate, key, user }: KubeconfigContents): string {
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   return `apiVersion: v1
 kind: Config
@@ -12,17 +27,17 @@ clusters:
 - name: ${NAME}
   cluster:
     server: ${server}
-    certificate-authority-data: ${base64(certificates.authority)}
+    certificate-authority-data: ${base64(authority)}
 users:
-- name: ${NAME}-admin
+- name: ${user}
   user:
-    client-certificate-data: ${base64(certificates.admin.certificate)}
-    client-key-data: ${base64(certificates.admin.key)}
+    client-certificate-data: ${base64(certificate)}
+    client-key-data: ${base64(key)}
 contexts:
 - name: ${NAME}
   context:
     cluster: ${NAME}
-    user: ${NAME}-admin
+    user: ${user}
 current-context: ${NAME}
 preferences: {}
 `;

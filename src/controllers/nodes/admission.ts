@@ -4,12 +4,13 @@
  */
 import { type FieldError, internalError, invalid } from '../../api/errors.ts';
 import { resourceOfKind } from '../../api/resources.ts';
-import type { Admission } from '../../api/store/registry.ts';
+import type { Admission, WriteRequest } from '../../api/store/registry.ts';
 import type { Store } from '../../api/store/store.ts';
-import type { NodeObject } from '../../api/types/objects.ts';
+import type { NodeObject, WrittenPart } from '../../api/types/objects.ts';
 import { type Cidr, contains, overlap, parseCidr, parseIp, printCidr } from '../../net/address.ts';
 import type { PodAddresses } from '../pods/addresses.ts';
 import { splitKey } from '../work-queue.ts';
+import { checkCreator } from './node-restriction.ts';
 
 const NODE_PREFIX = 24;
 
@@ -31,7 +32,13 @@ export class NodeAdmission implements Admission<NodeObject> {
     return { ...node, spec: { ...spec, podCIDR, podCIDRs: spec.podCIDRs ?? [podCIDR] } };
   }
 
-  admit(node: NodeObject, old: NodeObject | undefined): NodeObject {
+  admit(
+    node: NodeObject,
+    old: NodeObject | undefined,
+    _subresource: WrittenPart | undefined,
+    request: WriteRequest,
+  ): NodeObject {
+    checkCreator(node, old, request);
     if (old?.spec?.podCIDR !== undefined) return node;
     const { name } = node.metadata;
     const asked = node.spec?.podCIDR;
