@@ -14,8 +14,9 @@ export type EventKind = (typeof EventKind)[keyof typeof EventKind];
 
 const SEQUENCE = 0;
 const KIND = 1;
-/** Last word of a slot; at most 42 words precede it. */
+/** Last words of a slot: milliseconds, and before them the microseconds within; at most 42 words precede them. */
 const TIME: number = EVENT_WORDS - 1;
+const TIME_MICROS: number = EVENT_WORDS - 2;
 /** Where the copy of the record begins in a slot; even, so that its doubles stay aligned. */
 export const EVENT_RECORD = 2;
 
@@ -35,9 +36,18 @@ export function follow(table: Conntrack, nowMs: number): void {
 /**
  * Set the timestamp for the following events; each worker calls this at the start of a batch. Writes nothing while
  * there is no follower.
+ * @param micros microseconds within `nowMs`: a packet passes several nodes within a millisecond, and followers merge their
+ * events by time
  */
-export function stampEvents(table: Conntrack, nowMs: number): void {
-  if (isFollowed(table)) table.state[StateWord.CLOCK_MS] = nowMs | 0;
+export function stampEvents(table: Conntrack, nowMs: number, micros: number): void {
+  if (!isFollowed(table)) return;
+  table.state[StateWord.CLOCK_MS] = nowMs | 0;
+  table.state[StateWord.CLOCK_MICROS] = micros;
+}
+
+/** Advance the timestamp to this millisecond, for events of others than workers; a follower calls this. */
+export function advanceClock(table: Conntrack, nowMs: number): void {
+  if ((((nowMs | 0) - table.state[StateWord.CLOCK_MS]) | 0) > 0) stampEvents(table, nowMs, 0);
 }
 
 /** Detach a follower whose heartbeat has expired. Workers call this periodically. */
@@ -55,6 +65,7 @@ export function publishEvent(table: Conntrack, kind: EventKind, record: number):
   Atomics.store(events, at + SEQUENCE, 0);
   events[at + KIND] = kind;
   events[at + TIME] = state[StateWord.CLOCK_MS];
+  events[at + TIME_MICROS] = state[StateWord.CLOCK_MICROS];
   const from = recordAt(table, record);
   for (let i = 0; i < recordWords; i++) events[at + EVENT_RECORD + i] = words[from + i];
   Atomics.store(events, at + SEQUENCE, (number + 1) | 0);
@@ -67,6 +78,9 @@ export function eventHead(table: Conntrack): number {
 
 /** Timestamp of an event that was read: monotonic milliseconds, int32. */
 export const eventTime = (event: Int32Array): number => event[TIME];
+
+/** Microseconds within its millisecond. */
+export const eventMicros = (event: Int32Array): number => event[TIME_MICROS];
 
 /** Results of readEvent other than an EventKind. */
 export const NOT_YET = 0;

@@ -73,6 +73,8 @@ export const StateWord = {
   REFUSED_SOURCE: 9,
   REFUSED_TARGET: 10,
   REFUSED_PORT: 11,
+  /** Microseconds within CLOCK_MS. */
+  CLOCK_MICROS: 12,
   /** From here, per worker: lock of its wheel, wheel position in ticks, eviction cursor. */
   WHEELS: 16,
 } as const;
@@ -90,7 +92,7 @@ export const Setting = {
 } as const;
 const SETTING_WORDS = 32;
 
-/** The ring of events; a slot holds a sequence number, a kind, a copy of the record and, last, the time. */
+/** The ring of events; a slot holds a sequence number, a kind, a copy of the record and, in the last two words, the time. */
 export const EVENT_SLOTS = 4096;
 export const EVENT_WORDS = 48;
 

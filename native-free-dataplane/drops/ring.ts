@@ -47,6 +47,8 @@ export const DropBit = {
   REPLY: 16,
   /** The frame was not accepted by the device OUT_PORT. */
   SENT: 32,
+  /** IN_PORT and BYTES are valid. */
+  RECEIVED: 64,
 } as const;
 
 /** Begin a record. @returns index of its first word; valid until the next call */

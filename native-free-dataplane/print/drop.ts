@@ -29,13 +29,13 @@ export interface DropText {
   readonly verdict: number;
   /** Low 32 bits of the monotonic milliseconds. */
   readonly timeMs: number;
-  /** Port that it was received on; 0 is dp0. */
+  /** Port that it was received on; 0 is dp0, or the port is not known. */
   readonly inPort: number;
   /** Did it come from another node? */
   readonly tunnelled: boolean;
   /** Port whose device did not accept the frame; undefined: the packet was not sent. */
   readonly lostAt: number | undefined;
-  /** Bytes of the frame. */
+  /** Bytes of the frame; 0: not known. */
   readonly bytes: number;
   /** Undefined: dropped before its headers were known to be valid, or its bytes are gone. */
   readonly packet: DroppedPacket | undefined;
@@ -44,7 +44,7 @@ export interface DropText {
 /** @param words a record as readDrop copies it */
 export function dropText(words: Int32Array): DropText {
   const bits = words[DropWord.BITS]!;
-  const seen = (bits & DropBit.ADDRESSED) !== 0;
+  const seen = (bits & DropBit.RECEIVED) !== 0;
   return {
     verdict: words[DropWord.VERDICT]!,
     timeMs: words[DropWord.TIME]!,
@@ -52,7 +52,7 @@ export function dropText(words: Int32Array): DropText {
     tunnelled: (bits & DropBit.TUNNELLED) !== 0,
     lostAt: (bits & DropBit.SENT) !== 0 ? words[DropWord.OUT_PORT]! : undefined,
     bytes: seen ? words[DropWord.BYTES]! : 0,
-    packet: seen ? packetOf(words, bits) : undefined,
+    packet: (bits & DropBit.ADDRESSED) !== 0 ? packetOf(words, bits) : undefined,
   };
 }
 

@@ -33,7 +33,7 @@ function note(pkt: Packet, dp: Dataplane, verdict: Verdict, how: number): void {
   ring[at + DropWord.PORTS] = (pkt.srcPort << 16) | pkt.dstPort;
   copyWords(pkt.src, ring, at + DropWord.SRC);
   copyWords(pkt.dst, ring, at + DropWord.DST);
-  let bits = how | (pkt.tunnelled !== 0 ? DropBit.TUNNELLED : 0);
+  let bits = how | DropBit.RECEIVED | (pkt.tunnelled !== 0 ? DropBit.TUNNELLED : 0);
   // Before the IP header was checked, the descriptor holds addresses of an earlier packet.
   if (pkt.l4 !== 0) bits |= DropBit.ADDRESSED;
   if (pkt.flow >= 0) bits |= pkt.direction === 0 ? DropBit.TRACKED : DropBit.TRACKED | DropBit.REPLY;

@@ -25,6 +25,11 @@ export function monotonicMs(): number {
   return (words[0] as number) * 1000 + (((words[2] as number) / 1e6) | 0);
 }
 
+/** Microseconds within the millisecond that `monotonicMs` has just returned. */
+export function monotonicMicros(): number {
+  return (((words[2] as number) / 1000) | 0) % 1000;
+}
+
 /** Microseconds, wrapping every 1024 seconds so that they stay a small integer: for `microsecondsSince`. */
 export function microseconds(): number {
   clockGetTime(CLOCK_MONOTONIC, memory.address);

@@ -15,7 +15,7 @@ import { PacketRing } from '../devices/packet-ring.ts';
 import { Read } from '../devices/port.ts';
 import { RingPort } from '../devices/ring-port.ts';
 import { TapPort } from '../devices/tap-port.ts';
-import { monotonicMs } from '../linux/clock.ts';
+import { monotonicMicros, monotonicMs } from '../linux/clock.ts';
 import { Epoll } from '../linux/epoll.ts';
 import { type Mapping, mapPrivate, munmap, read, schedYield, threadId } from '../linux/ffi.ts';
 import { openShared, type SharedMemory } from '../linux/shm.ts';
@@ -160,7 +160,7 @@ export class Forwarder {
       }
       const nowMs = monotonicMs();
       control[base + ControlWord.HEARTBEAT_MS] = nowMs | 0;
-      stampEvents(dataplane.conntrack, nowMs);
+      stampEvents(dataplane.conntrack, nowMs, monotonicMicros());
       this.countTurn();
       if (Atomics.load(control, base + ControlWord.RUN) !== run && !this.mayContinue()) break;
       if (control[base + ControlWord.FAIL] !== 0) this.fail();

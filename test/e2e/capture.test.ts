@@ -341,6 +341,14 @@ test('extcap: interfaces, and a capture of a pod through a fifo', async () => {
   const fifo = join(directory, 'fifo');
   execFileSync('mkfifo', [fifo]);
   const args = ['--capture', '--extcap-interface', name, '--fifo', fifo, '--extcap-capture-filter', 'tcp'];
+  // A capture that fails lets the reader of the fifo go.
+  const waiting = spawn('cat', [fifo], { stdio: 'ignore' });
+  await eventually(async () => {
+    const failed = await dataplane(['extcap', ...args.slice(0, -1), 'tcp prot']);
+    assert.is(failed.status, 2);
+    return waiting.exitCode ?? undefined;
+  }, 20_000);
+
   const child = spawn(process.execPath, [MAIN, 'extcap', ...args], { stdio: 'ignore' });
   const reader = spawn('cat', [fifo], { stdio: ['ignore', 'pipe', 'ignore'] });
   const chunks: Buffer[] = [];

@@ -140,6 +140,12 @@ test('a connection that a policy denies is seen as its verdict and as a drop, wi
     );
     const drops = await past('--drop-reason-desc', 'POLICY_DENIED', '-o', 'jsonpb');
     const { flow } = JSON.parse(drops.split('\n')[0] ?? '') as FlowResponse;
+    const names = await past('--drop-reason-desc', 'policy-ingress');
+    assert.match(
+      names,
+      ' Policy denied DROPPED (policy-ingress by default/deny-all',
+      'our name of it selects the same',
+    );
     assert.equal(flow?.ingress_denied_by, [{ name: 'deny-all', namespace: 'default', kind: 'NetworkPolicy' }]);
     assert.is(flow?.destination?.pod_name, 'web');
     assert.equal(flow?.destination_service, { name: 'web', namespace: 'default' });
@@ -147,11 +153,26 @@ test('a connection that a policy denies is seen as its verdict and as a drop, wi
     const event =
       /Warning +PolicyDenied .* ingress is denied by default\/deny-all \(no rule allows it\) \(policy-ingress\)/;
     await eventually(async () => event.test(await cluster.cli('describe', 'pod', 'client')) || undefined);
-    assert.match(await cluster.cli('describe', 'pod', 'client'), /Warning +NoEndpoint .*service default\/none:80/);
+    const described = await cluster.cli('describe', 'pod', 'client');
+    assert.match(described, /Warning +NoEndpoint .*service default\/none:80/);
+    assert.match(described, /^Drops:\n {2}.*\[n2\]: default\/client:\d+ /m);
+    assert.match(described, /^ {2}policy-ingress: See `dataplane policy explain FROM TO`/m);
   } finally {
     await cluster.cli('delete', 'networkpolicy', 'deny-all');
   }
   await cluster.fetch(CLIENT, 'http://10.96.4.1/', '--retry', '20', '--retry-connrefused');
+});
+
+test('a packet with a source address that is not its pod’s is a drop of the pod that sent it', async () => {
+  const inPod = (...command: string[]) => run(['ip', 'netns', 'exec', 'dp-pod-default-client', ...command]);
+  await inPod('ip', 'addr', 'add', '192.0.2.9/32', 'dev', 'lo');
+  await inPod('curl', '-s', '-m1', '--interface', '192.0.2.9', 'http://10.96.4.1/');
+  await inPod('ip', 'addr', 'del', '192.0.2.9/32', 'dev', 'lo');
+  const [line = ''] = (await cluster.cli('observe', '--all', '--drop-reason-desc', 'spoofed-source-ip')).split('\n');
+  assert.match(
+    line,
+    /: default\/client:\d+ \(ID:\d+\) .* Invalid source ip DROPPED \(spoofed-source-ip with source 192\.0\.2\.9: TCP Flags: SYN\)$/,
+  );
 });
 
 test('recorded flows are shown again, from the nodes and from a file', async () => {

@@ -98,6 +98,9 @@ test('it needs no root, and compares two builds', async () => {
   const { status, stdout } = await run([...NOBODY, 'replay', snapshot, capture, '--diff', join(ROOT, 'dist')]);
   assert.is(status, 0, stdout);
   assert.match(stdout, /^(\d+) of \1 are the same as /m);
+  const named = await run([...NOBODY, 'replay', capture, '--tables', snapshot]);
+  assert.is(named.status, 0, named.stderr);
+  assert.match(named.stdout, /^(\d+) of \1 are the same as what was recorded/m);
   const contents = await run([...NOBODY, 'replay', snapshot]);
   assert.match(contents.stdout, /^Node n1 at .*: conntrack \d+ KiB, /m);
 });
@@ -148,6 +151,8 @@ test('files of another kind are refused', async () => {
   for (const [args, message] of [
     [['replay', capture, capture], 'it is not a snapshot of this version'],
     [['replay', snapshot, join(directory, 'nothing')], 'cannot be read'],
+    [['replay', snapshot, snapshot], 'cannot be read: neither pcap nor pcapng'],
+    [['replay', '--tables', snapshot], 'CAPTURE is missing'],
     [['replay', snapshot, capture, '--diff', join(directory, 'nothing')], 'nothing'],
     [['snapshot', snapshot, '--duration', '3s'], '--duration needs --capture'],
   ] as const) {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { CapturedFrame } from '../../native-free-dataplane/capture/frame.ts';
 import { CaptureReader } from '../../native-free-dataplane/capture/reader.ts';
 import { macOf } from '../../src/net/pod-network.ts';
 import type { Path } from '../../src/observe/trace/paths.ts';
@@ -154,6 +155,14 @@ test('a live packet is traced by the nodes that forward it, with names, and with
   assert.match(stepOf([arriving!], 'decapsulate')?.source ?? '', /overlay\/vxlan\.ts:\d+$/);
 });
 
+function frames(file: string): CapturedFrame[] {
+  const reader = new CaptureReader();
+  reader.push(readFileSync(file));
+  const found: CapturedFrame[] = [];
+  for (let one = reader.next(); one !== undefined; one = reader.next()) found.push(one);
+  return found;
+}
+
 test('the paths of a capture of ours: each node by itself; and steps as comments of its frames', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'paths-'));
   const file = join(directory, 'curl.pcapng');
@@ -162,9 +171,7 @@ test('the paths of a capture of ours: each node by itself; and steps as comments
     await cluster.fetch(CLIENT, 'http://10.96.4.1/');
     await new Promise((resolve) => setTimeout(resolve, 300));
     await capture.stop();
-    const reader = new CaptureReader();
-    reader.push(readFileSync(file));
-    const comments = reader.next()?.options.comments?.join('\n') ?? '';
+    const comments = frames(file)[0]?.options.comments?.join('\n') ?? '';
     assert.match(comments, /^Step: parse \(native-free-dataplane\/stages\/parse\.ts:\d+\)/m);
     assert.match(comments, /^Step: service .*Service default\/web:http/m);
     const paths = JSON.parse(await cluster.cli('trace', '--pcap', file, '--paths', '-o', 'json')) as Path[];
@@ -174,6 +181,14 @@ test('the paths of a capture of ours: each node by itself; and steps as comments
     }
     assert.ok(paths.every(({ nodes }) => nodes.length === 1));
     assert.match(await cluster.cli('trace', '--pcap', file, '--paths'), /^path 1: \d+ packets, first \d+: /);
+    // A frame that a node's kernel handed over starts there, whatever its source address.
+    const inside = frames(file).findIndex(({ source, options }) => source.name === 'n1/dp0' && options.flags === 1) + 1;
+    const [first] = await trace('--pcap', file, '--frame', String(inside));
+    assert.equal([first?.node, first?.steps[1]?.stage, first?.verdict], ['n1', 'decapsulate', 'forwarded']);
+    const sent = frames(file).findIndex(({ options }) => options.flags === 2) + 1;
+    const refused = await dataplane(['trace', '--pcap', file, '--frame', String(sent)]);
+    assert.is(refused.status, 1);
+    assert.match(refused.stderr, /^the frame is one that a node has sent, at n2\/dp0/);
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -184,6 +199,8 @@ test('unknown names and invalid arguments are refused', async () => {
     [['trace', 'pod/nobody', '--to', 'svc/web'], 'there is no pod nobody in namespace default'],
     [['trace', 'pod/client', '--to', 'svc/nothing'], 'there is no service nothing in namespace default'],
     [['trace', 'pod/client', '--to', '10.96.4.1'], '--to needs a port for tcp'],
+    [['trace', 'pod/client', '--to', 'svc/web:99999'], 'TO svc/web:99999: expected a port from 1 to 65535'],
+    [['trace', 'pod/client', '--to', '10.96.4.1:0'], 'TO 10.96.4.1:0: expected a port from 1 to 65535'],
     [['trace', 'pod/client'], '--to is missing'],
     [['trace', 'pod/client', '--hex', '00ff'], 'the frame has 2 bytes'],
     [['trace', '--live', '--to', 'svc/web'], '--to cannot be used with --live'],

@@ -12,6 +12,15 @@ export function readCapturedPod(args: Args): string | undefined {
   throw usageError(`--pod ${pod}: expected the name of a pod or its address`);
 }
 
+/** The value of --service. */
+export function readCapturedService(args: Args): { namespace: string; name: string } | undefined {
+  const service = args.text('service')?.replace(/^(svc|services?)\//, '');
+  if (service === undefined) return undefined;
+  const [namespace, name, more] = service.includes('/') ? service.split('/') : [namespaceOf(args), service];
+  if (namespace && name && more === undefined) return { namespace, name };
+  throw usageError(`--service ${service}: expected the name of a Service`);
+}
+
 /** An expression of tcpdump: the operands from this one on, and what is after `--`. */
 export const filterText = ({ operands, rest = [] }: Args, from = 0): string =>
   [...operands.slice(from), ...rest].join(' ');

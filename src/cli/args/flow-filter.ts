@@ -1,4 +1,7 @@
 /** Hubble's filters on the command line (hubble observe --help). */
+import { VERDICTS } from '../../../native-free-dataplane/verdicts.ts';
+import { nearestWord } from '../../api/nearest-word.ts';
+import { CILIUM_REASONS } from '../../observe/hubble/drop-reasons.ts';
 import {
   byDirection,
   byDropReason,
@@ -83,6 +86,8 @@ export const FLOW_FILTER_OPTIONS: Options = {
     help: 'ingress or egress, as seen from a pod of the node',
   },
   'ip-version': { value: 'VERSION', multiple: true, help: '4 or 6' },
+  ipv4: { short: '4', help: 'the same as --ip-version 4' },
+  ipv6: { short: '6', help: 'the same as --ip-version 6' },
   'snat-ip': { value: 'IP', multiple: true, help: 'address that the source is masqueraded with, or a network' },
   'http-status': {
     value: 'CODE',
@@ -93,6 +98,7 @@ export const FLOW_FILTER_OPTIONS: Options = {
   'http-path': { value: 'PATTERN', multiple: true, help: 'regular expression for the path of a URL' },
   'http-url': { value: 'PATTERN', multiple: true, help: 'regular expression for a URL' },
   uuid: { value: 'UUID', multiple: true, help: 'the flow with this identifier' },
+  'all-namespaces': { short: 'A', help: 'names without a namespace are those of any, not of default' },
   not: { help: 'reverse the next filter' },
   allowlist: {
     value: 'JSON',
@@ -114,8 +120,11 @@ export function readFlowFilters(args: Args): FlowFilters {
   let reversed = false;
   for (const { name, value } of args.inOrder) {
     if (name === 'not') reversed = true;
-    else if (name === 'allowlist' || name === 'denylist') continue;
-    else if (Object.hasOwn(FLOW_FILTER_OPTIONS, name) && value !== undefined) {
+    else if (name === 'allowlist' || name === 'denylist' || name === 'all-namespaces') continue;
+    else if (name === 'ipv4' || name === 'ipv6') {
+      (reversed ? deny : allow).push({ name: 'ip-version', value: name.slice(-1) });
+      reversed = false;
+    } else if (Object.hasOwn(FLOW_FILTER_OPTIONS, name) && value !== undefined) {
       (reversed ? deny : allow).push({ name, value });
       reversed = false;
     }
@@ -123,7 +132,11 @@ export function readFlowFilters(args: Args): FlowFilters {
   if (reversed) throw usageError('--not has no filter after it', 'give it before the filter that it reverses');
   const messages = (name: 'allowlist' | 'denylist') =>
     args.texts(name).map((text) => readFilterMessage(text, `--${name}`));
-  return new FlowFilters([...combined(allow), ...messages('allowlist')], [...combined(deny), ...messages('denylist')]);
+  const home = args.flag('all-namespaces') ? '' : 'default';
+  return new FlowFilters(
+    [...combined(allow, home), ...messages('allowlist')],
+    [...combined(deny, home), ...messages('denylist')],
+  );
 }
 
 /**
@@ -149,13 +162,15 @@ export function mayBeMessages(args: Args): boolean {
  * One filter; or two, about the source and the destination, if there is an option about either end. Values of the same
  * property are alternatives, different properties must all match.
  */
-function combined(given: readonly Given[]): FlowFilter[] {
+function combined(given: readonly Given[], home: string): FlowFilter[] {
   if (given.length === 0) return [];
   const eitherEnd = given.some(({ name }) => ENDS.some((property) => property === name));
-  return (eitherEnd ? (['source', 'destination'] as const) : (['source'] as const)).map((end) => filterOf(given, end));
+  return (eitherEnd ? (['source', 'destination'] as const) : (['source'] as const)).map((end) =>
+    filterOf(given, end, home),
+  );
 }
 
-function filterOf(given: readonly Given[], either: End): FlowFilter {
+function filterOf(given: readonly Given[], either: End, home: string): FlowFilter {
   const filter: Record<string, Test[]> = {};
   const add = (property: string, test: Test) => {
     filter[property] = [...(filter[property] ?? []), test];
@@ -163,19 +178,21 @@ function filterOf(given: readonly Given[], either: End): FlowFilter {
   for (const { name, value } of given) {
     const end = name.startsWith('from-') ? 'source' : name.startsWith('to-') ? 'destination' : either;
     const property = ENDS.find((one) => one === name.replace(/^(from|to)-/, ''));
-    if (property !== undefined) add(`${end}-${property}`, endTest(property, end, name, value, given));
+    if (property !== undefined)
+      add(`${end}-${property}`, endTest(property, end, name, value, homeOf(end, given) ?? home));
     else add(name, flowTest(name, value));
   }
   return filter;
 }
 
-function endTest(property: EndProperty, end: End, name: string, value: string, given: readonly Given[]): Test {
+/** @param home namespace of a name without one; '' is any */
+function endTest(property: EndProperty, end: End, name: string, value: string, home: string): Test {
   const option = `--${name}`;
   switch (property) {
     case 'pod':
-      return byPod(end, value, homeOf(end, given));
+      return byPod(end, value, home);
     case 'service':
-      return byService(end, value, homeOf(end, given));
+      return byService(end, value, home);
     case 'namespace':
       return byNamespace(end, dnsLabel(value, option));
     case 'ip':
@@ -193,10 +210,10 @@ function endTest(property: EndProperty, end: End, name: string, value: string, g
   }
 }
 
-/** Namespace of a name without one. */
-function homeOf(end: End, given: readonly Given[]): string {
+/** The namespace that an option gives to names without one. */
+function homeOf(end: End, given: readonly Given[]): string | undefined {
   const own = end === 'source' ? 'from-namespace' : 'to-namespace';
-  return given.find(({ name }) => name === own || name === 'namespace')?.value ?? 'default';
+  return given.find(({ name }) => name === own || name === 'namespace')?.value;
 }
 
 const SUB_TYPES: ReadonlyMap<string, number> = new Map(
@@ -236,8 +253,17 @@ function flowTest(name: string, value: string): Test {
     case 'uuid':
       return byUuid(value);
     default:
-      return byDropReason(value);
+      return byDropReason(readReason(value, option));
   }
+}
+
+/** The name of a verdict of ours, or a reason of Cilium: also one that only files from elsewhere have. */
+function readReason(text: string, option: string): string {
+  const known = [...VERDICTS.flatMap((verdict) => verdict?.name ?? []), ...CILIUM_REASONS];
+  if (/^[A-Z][A-Z0-9_]*$/.test(text) || known.some((one) => one.toLowerCase() === text.toLowerCase())) return text;
+  const nearest = nearestWord(text, known);
+  const expected = nearest === undefined ? 'a reason such as POLICY_DENIED or policy-ingress' : nearest;
+  return refuse(option, text, `${expected} (docs/drops.md)`);
 }
 
 function readFlags(text: string, option: string): TcpFlag[] {

@@ -1,7 +1,7 @@
 /** The receiver of a connection on the command line: as `trace` has it, or a name as a pod would use it. */
 import type { EndArg } from '../../observe/trace/resolver.ts';
 import { usageError } from '../errors.ts';
-import { readEnd } from './trace-packet.ts';
+import { checkPort, readEnd } from './trace-packet.ts';
 
 export interface Target {
   readonly kind: 'svc' | 'pod' | 'node' | 'ip' | 'name';
@@ -19,8 +19,11 @@ export function readTarget(text: string, port: string | undefined): Target {
     return own ?? port;
   };
   const name = /^([a-z0-9][a-z0-9.-]*)(?::([a-z0-9-]+))?$/.exec(text);
-  if (name !== null && !/^[\d.]+$/.test(name[1]!) && !text.includes('/'))
+  if (port !== undefined) checkPort(port, `port ${port}`);
+  if (name !== null && !/^[\d.]+$/.test(name[1]!) && !text.includes('/')) {
+    checkPort(name[2], `TO ${text}`);
     return { kind: 'name', name: name[1]!, port: both(name[2]) };
+  }
   const end = readEnd(text, 'TO');
   if (end.kind === 'outside') throw usageError('TO cannot be outside', 'give an address');
   return { kind: end.kind, name: end.name, port: both(end.port) };

@@ -25,6 +25,7 @@ const FORMS = 'pod/NAME, node/NAME, svc/NAME or an IPv4 address';
 /** `pod/client`, `svc/web:80`, `svc/web:http`, `node/n1:31418`, `10.96.0.10:80`, `outside`. */
 export function readEnd(text: string, option: string): EndArg {
   const [, head = '', port] = /^([^:]*)(?::([a-z0-9-]+))?$/.exec(text) ?? [];
+  checkPort(port, `${option} ${text}`);
   if (head === 'outside' && port === undefined) return { kind: 'outside', name: '', port };
   if (parseIp(head)?.family === 4) return { kind: 'ip', name: head, port };
   const [kind = '', name = '', more] = head.split('/');
@@ -33,6 +34,12 @@ export function readEnd(text: string, option: string): EndArg {
     throw usageError(`${option} ${text}: expected ${FORMS}, with an optional :PORT`);
   }
   return { kind: known, name, port };
+}
+
+/** Refuses numbers that are no ports; a name is looked up later. */
+export function checkPort(port: string | undefined, where: string): void {
+  if (port === undefined || !/^\d+$/.test(port)) return;
+  if (Number(port) < 1 || Number(port) > 65535) throw usageError(`${where}: expected a port from 1 to 65535`);
 }
 
 export function readProtocol(text: string, option: string): number {

@@ -3,7 +3,7 @@ import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame
 import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import type { FileRing } from '../../observe/capture/recording.ts';
 import type { Args, Command } from '../args/args.ts';
-import { endOnSignals, filterText, readCapturedPod } from '../args/capture-args.ts';
+import { endOnSignals, filterText, readCapturedPod, readCapturedService } from '../args/capture-args.ts';
 import { dnsLabel, seconds, wholeNumber } from '../args/values.ts';
 import { needRoot, usageError } from '../errors.ts';
 import { note, print } from '../output/output.ts';
@@ -28,6 +28,7 @@ captured where it is sent too. Without -w, prints one line per frame: port, work
     write: { short: 'w', value: 'FILE', help: 'write pcapng to a file, or to standard output (-)' },
     node: { value: 'NODE', help: 'only on this node (default: all nodes of this machine)' },
     pod: { value: 'POD', help: "only at this pod's port: its name, or its address" },
+    service: { value: 'SERVICE', help: 'only packets of this Service: at its addresses, and at its endpoints' },
     ...NAMESPACE_OPTION,
     snaplen: { short: 's', value: 'BYTES', help: 'bytes of each frame to keep (default: all)' },
     count: { short: 'c', value: 'N', help: 'end after so many frames' },
@@ -42,6 +43,7 @@ captured where it is sent too. Without -w, prints one line per frame: port, work
   examples: [
     'dataplane capture tcp port 80',
     'dataplane capture --drops',
+    'dataplane capture --service mc3',
     "dataplane capture --pod mc3 -w - 'tcp[tcpflags] & tcp-rst != 0' | wireshark -k -i -",
     'dataplane capture -w trace.pcapng --ring 5:100 --snaplen 128',
   ],
@@ -66,7 +68,7 @@ function readRing(text: string, option: string): FileRing {
 }
 
 async function run(args: Args): Promise<void> {
-  const { points: where, filter } = readPoints(args);
+  const { points: where, filter: own } = readPoints(args);
   const path = args.text('write');
   if (args.flag('steps') && path === undefined)
     throw usageError('--steps needs -w', '`dataplane trace --live` prints steps');
@@ -75,15 +77,17 @@ async function run(args: Args): Promise<void> {
   if (ring !== undefined && (path === undefined || path === '-')) throw usageError('--ring needs -w with a file');
   const node = args.value('node', dnsLabel);
   const pod = readCapturedPod(args);
+  const service = readCapturedService(args);
   const snapBytes =
     args.value('snaplen', wholeNumber(1, MAX_CAPTURED_BYTES, 'bytes', 'leave it out to keep whole frames')) ??
     MAX_CAPTURED_BYTES;
   const count = args.value('count', wholeNumber(1, Number.MAX_SAFE_INTEGER, 'frames')) ?? Number.POSITIVE_INFINITY;
   const duration = args.value('duration', seconds);
   const source = await import('../sources/capture.ts');
-  source.checkFilter(filter);
+  source.checkFilter(own);
   needRoot('capture');
 
+  const filter = service === undefined ? own : await source.filterOfService(service, own);
   const names = await source.readNames();
   const capture = new source.Capture({ node, pod, points, snapBytes, filter }, names);
   try {

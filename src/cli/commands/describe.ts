@@ -20,7 +20,7 @@ import { annotationLines, describePod, labelLines, printTime } from '../describe
 import { describeService } from '../describe/service.ts';
 import { failed, usageError } from '../errors.ts';
 import { note, print, toYaml } from '../output/output.ts';
-import { layOut, tableText } from '../output/table.ts';
+import { layOut, tableText, terminalOf } from '../output/table.ts';
 import { type Block, block, type Line, printBlock } from '../output/text.ts';
 import { NAMESPACE_OPTION, namespaceOf, withClient } from '../with-client.ts';
 
@@ -56,7 +56,8 @@ async function run(args: Args): Promise<void> {
     const texts: string[] = [];
     for (const { object } of found) {
       const body = await describe(client, object);
-      texts.push(printBlock(body) + (await events(client, object)));
+      const drops = object.kind === 'Pod' ? await dropsOf(object as Pod) : '';
+      texts.push(printBlock(body) + drops + (await events(client, object)));
     }
     print(texts.join('\n\n'));
   });
@@ -154,6 +155,16 @@ function describeDeployment(deployment: Deployment): Block {
       block(...(status?.conditions ?? []).map((c): Line => [c.type, [c.status, c.reason].filter(Boolean).join('  ')])),
     ],
   );
+}
+
+/** The last packets of the pod that did not arrive; empty if there are none, or without root. */
+async function dropsOf(pod: Pod): Promise<string> {
+  if (pod.spec.hostNetwork || process.getuid?.() !== 0) return '';
+  const [{ lastDropsOf }, { lastDropsText }] = await Promise.all([
+    import('../sources/last-drops.ts'),
+    import('../output/drops.ts'),
+  ]);
+  return lastDropsText(await lastDropsOf(pod), terminalOf()?.columns);
 }
 
 async function events(client: ApiClient, { kind, metadata }: KubeObject): Promise<string> {

@@ -2,6 +2,7 @@
  * `dataplane extcap`: captures for Wireshark's own window, by its interface for external programs (extcap(4)). A program
  * in Wireshark's extcap folder calls it: docs/capture.md.
  */
+import { closeSync, constants, openSync } from 'node:fs';
 import { MAX_CAPTURED_BYTES } from '../../../native-free-dataplane/capture/frame.ts';
 import { Point } from '../../../native-free-dataplane/live-capture/memory.ts';
 import { NodePorts } from '../../observe/capture/ports.ts';
@@ -57,6 +58,25 @@ this command in ~/.local/lib/wireshark/extcap: see docs/capture.md. Without a ca
 };
 
 async function run(args: Args): Promise<void> {
+  try {
+    await answer(args);
+  } catch (error) {
+    const fifo = args.text('fifo');
+    if (fifo !== undefined) releaseReader(fifo);
+    throw error;
+  }
+}
+
+/** Wireshark and tshark wait until the fifo has been opened and closed, also when nothing is written into it. */
+function releaseReader(fifo: string): void {
+  try {
+    closeSync(openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK));
+  } catch {
+    // Nobody waits.
+  }
+}
+
+async function answer(args: Args): Promise<void> {
   operandsAtMost('extcap', args, 0);
   if (args.flag('extcap-interfaces')) return listInterfaces();
   const name = args.text('extcap-interface');

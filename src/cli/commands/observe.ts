@@ -1,5 +1,5 @@
 /** `dataplane observe`: flows of all nodes, with Hubble's filters and formats. */
-import { createReadStream } from 'node:fs';
+import { createReadStream, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Flow, FlowResponse } from '../../observe/hubble/flow.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
@@ -32,7 +32,10 @@ drops always.`,
     all: { help: 'all flows' },
     since: { value: 'TIME', help: 'only flows since then: an age such as 90s or 1h30m, or 2026-11-28T13:00:00Z' },
     until: { value: 'TIME', help: 'only flows until then' },
-    'input-file': { value: 'FILE', help: 'read flows from a file that -o jsonpb wrote, or - for stdin' },
+    'input-file': {
+      value: 'FILE',
+      help: 'read flows from a file that -o jsonpb wrote, from the directory of a --flow-log, or from - (stdin)',
+    },
     serve: { value: 'ADDRESS', help: "serve Hubble's API: localhost:4245 for the hubble program, or unix:PATH" },
     'flow-log': { value: 'DIR', help: 'with --serve: also keep flows in files, for --since' },
     'flow-log-size': { value: 'MB', help: 'with --flow-log: megabytes of the files together (default 100)' },
@@ -240,12 +243,11 @@ async function follow({ nodes, names, http }: Followed, selection: Selection, pr
 
 /** Shows flows that were written as JSON, one a line. */
 async function readFile(file: string, selection: Selection, printer: FlowPrinter): Promise<void> {
-  const input = file === '-' ? process.stdin : createReadStream(file);
   const flows: Flow[] = [];
   let malformed = 0;
   let lost = 0;
   try {
-    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    for await (const line of linesOf(file)) {
       const response = parseResponse(line);
       if (response?.flow !== undefined && selection.passes(response.flow)) keep(flows, response.flow, selection);
       else if (response?.lost_events !== undefined) lost += Number(response.lost_events.num_events_lost);
@@ -258,6 +260,17 @@ async function readFile(file: string, selection: Selection, printer: FlowPrinter
   printer.end();
   if (lost > 0) note(`${lost} events were lost when the file was written`);
   if (malformed > 0) throw failed(`${file}: ${malformed} lines are not flows`, 'give a file that -o jsonpb wrote');
+}
+
+/** The lines of a file, of all files of a flow log, or of standard input ('-'). */
+async function* linesOf(file: string): AsyncIterable<string> {
+  const { logFiles } = await import('../../observe/hubble/server/flow-store.ts');
+  const files = file !== '-' && statSync(file).isDirectory() ? logFiles(file) : [file];
+  if (files.length === 0) throw new Error('the directory has no files of a flow log');
+  for (const one of files) {
+    const input = one === '-' ? process.stdin : createReadStream(one);
+    yield* createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
+  }
 }
 
 /** Bounds what is kept of a long file. */

@@ -18,6 +18,7 @@ export const command: Command = {
   usage: [
     'replay SNAPSHOT CAPTURE [--diff DIST | --diff MANIFESTS [--delete] [-n NAMESPACE]] [-o json]',
     'replay SNAPSHOT CAPTURE --outcomes | --to-test FILE',
+    'replay CAPTURE --tables SNAPSHOT [OPTIONS]',
     'replay SNAPSHOT [-o json]',
   ],
   about: `Run the frames of a capture through the forwarding pipeline over the tables of a snapshot (\`dataplane snapshot\`), and compare
@@ -29,6 +30,7 @@ the snapshot: connection by connection, with the reason. Policies, Services, lab
 --to-test writes a test for \`node --test\` that contains both files and what came out, packet by packet, in lines that can be changed
 to what should have happened.`,
   options: {
+    tables: { value: 'SNAPSHOT', help: 'the snapshot, in place of the first operand' },
     diff: {
       value: 'WHAT',
       help: 'compare with another build (such as another checkout’s dist) or with manifests (a file or directory) in force',
@@ -50,15 +52,16 @@ to what should have happened.`,
 };
 
 async function run(args: Args): Promise<void> {
-  const file = needOperand('replay', args, 0, 'SNAPSHOT');
-  operandsAtMost('replay', args, 2);
+  const { file, capture } = readFiles(args);
   const json = formatOf(args.text('output'), ['json']) === 'json';
-  const [, capture] = args.operands;
   const snapshot = await readSnapshot(file);
   const perPacket = readPerPacket(args, capture, json);
   if (capture === undefined) return printContents(snapshot, json);
   const recording = await readRecording(capture);
-  if (recording.damage !== '') note(`${capture}: ${recording.damage}`);
+  if (recording.damage !== '') {
+    if (recording.packets.length === 0) throw failed(`${capture} cannot be read: ${recording.damage}`);
+    note(`${capture}: ${recording.damage}`);
+  }
   if (recording.lost > 0)
     note(`${recording.lost} frames were lost when they were recorded: what depends on them differs`);
   if (recording.truncated > 0) note(`${recording.truncated} frames are left out: the capture has truncated them`);
@@ -87,6 +90,17 @@ async function run(args: Args): Promise<void> {
   if (json) print(reportJson(report, reasons));
   else print(reportText(report, diff, reasons));
   if (report.different > 0) throw new SilentExit(1);
+}
+
+/** `SNAPSHOT [CAPTURE]`, or `CAPTURE --tables SNAPSHOT`. */
+function readFiles(args: Args): { file: string; capture: string | undefined } {
+  const tables = args.text('tables');
+  if (tables !== undefined) {
+    operandsAtMost('replay', args, 1);
+    return { file: tables, capture: needOperand('replay', args, 0, 'CAPTURE') };
+  }
+  operandsAtMost('replay', args, 2);
+  return { file: needOperand('replay', args, 0, 'SNAPSHOT'), capture: args.operands[1] };
 }
 
 /** `--outcomes` or `--to-test FILE`. */

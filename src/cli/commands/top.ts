@@ -1,4 +1,5 @@
 /** `dataplane top`: the load of nodes and workers, and the busiest connections, live. */
+import { clearScreenDown, cursorTo, emitKeypressEvents, type Key } from 'node:readline';
 import { protocolName } from '../../../native-free-dataplane/protocols.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { oneOf, seconds } from '../args/values.ts';
@@ -25,10 +26,7 @@ bytes, again and again. Keys: n, b, p, d and c sort nodes and workers by name, b
 
 const ENTER_SCREEN = '\x1b[?1049h\x1b[?25l';
 const LEAVE_SCREEN = '\x1b[?25h\x1b[?1049l';
-const HOME = '\x1b[H';
 const CLEAR_LINE = '\x1b[K';
-const CLEAR_BELOW = '\x1b[J';
-const CTRL_C = '\x03';
 
 const KEYS: Readonly<Record<string, SortKey>> = {
   n: 'name',
@@ -75,7 +73,9 @@ async function watch(meter: LoadMeter, names: FlowNames, first: SortKey, interva
     const help = `sorted by ${sort} (n b p d c) · q quits${names.missing === undefined ? '' : ` · names are missing`}`;
     const text = `${help}\n\n${loadText(load, sort, names.addresses)}`;
     const lines = fitScreen(text, stdout.columns || 80, (stdout.rows || 24) - 1);
-    stdout.write(`${HOME}${lines.map((line) => `${line}${CLEAR_LINE}\n`).join('')}${CLEAR_BELOW}`);
+    cursorTo(stdout, 0, 0);
+    stdout.write(lines.map((line) => `${line}${CLEAR_LINE}\n`).join(''));
+    clearScreenDown(stdout);
   };
   stdout.write(ENTER_SCREEN);
   const timer = setInterval(() => {
@@ -89,10 +89,10 @@ async function watch(meter: LoadMeter, names: FlowNames, first: SortKey, interva
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
       if (!stdin.isTTY) return;
       stdin.setRawMode(true);
-      stdin.on('data', (data: Buffer) => {
-        const key = data.toString();
-        if (key === 'q' || key === CTRL_C) resolve();
-        const chosen = KEYS[key];
+      emitKeypressEvents(stdin);
+      stdin.on('keypress', (_text: string | undefined, { name = '', ctrl = false }: Key) => {
+        if (name === 'q' || (ctrl && name === 'c')) resolve();
+        const chosen = ctrl ? undefined : KEYS[name];
         if (chosen === undefined) return;
         sort = chosen;
         draw();

@@ -1,11 +1,12 @@
 /** `dataplane trace`: follows a packet through copies of the live tables and explains every step. */
 import { readFileSync } from 'node:fs';
+import type { CapturedFrame } from '../../../native-free-dataplane/capture/frame.ts';
 import { CaptureReader } from '../../../native-free-dataplane/capture/reader.ts';
 import { PROTOCOL_TCP } from '../../../native-free-dataplane/protocols.ts';
 import { MAX_FRAME_BYTES, MIN_FRAME_BYTES } from '../../observe/trace/frame-size.ts';
 import type { NamedObjects } from '../../observe/trace/names.ts';
 import type { EndArg, Resolver, Start } from '../../observe/trace/resolver.ts';
-import type { Walk } from '../../observe/trace/walk.ts';
+import type { Place, Walk } from '../../observe/trace/walk.ts';
 import { type Args, type Command, needOperand, operandsAtMost } from '../args/args.ts';
 import { endOnSignals, filterText, readCapturedPod } from '../args/capture-args.ts';
 import { endOf, readTarget, type Target } from '../args/target.ts';
@@ -119,7 +120,10 @@ async function run(args: Args): Promise<void> {
   const [objects, lossAt] = await Promise.all([namedObjects(), readLosses()]);
   const start = (resolver: Resolver): Start => {
     if (given === undefined) return resolver.packet({ from: from!, ...endOf(to!, namespace), namespace, ...fields });
-    return { from: from === undefined ? resolver.placeOfFrame(given) : resolver.place(from, namespace), frame: given };
+    return {
+      from: from === undefined ? placeOf(resolver, given) : resolver.place(from, namespace),
+      frame: given.bytes,
+    };
   };
   const begins = given === undefined && (fields.protocol ?? PROTOCOL_TCP) === PROTOCOL_TCP && !args.has('tcp-flags');
   const cause = begins ? await causeOf(from!, to!, namespace) : undefined;
@@ -261,21 +265,33 @@ function readFields(args: Args) {
   };
 }
 
+/** A frame that was given; `captured`: of a file. */
+interface GivenFrame {
+  readonly bytes: Uint8Array;
+  readonly captured?: CapturedFrame;
+}
+
+const placeOf = (resolver: Resolver, { bytes, captured }: GivenFrame): Place =>
+  captured === undefined ? resolver.placeOfFrame(bytes) : resolver.placeOfCaptured(captured);
+
 /** The frame of --hex or --pcap. */
-function readFrame(args: Args): Uint8Array | undefined {
+function readFrame(args: Args): GivenFrame | undefined {
   const hex = args.value('hex', readHex);
   const file = args.text('pcap');
   if (hex !== undefined && file !== undefined)
     throw usageError('--hex and --pcap cannot be used together', 'give one of them');
   const number = args.value('frame', wholeNumber(1, 1_000_000_000, 'the number of a frame'));
   if (number !== undefined && file === undefined) throw usageError('--frame needs --pcap');
-  const frame = file === undefined ? hex : frameOf(file, number ?? 1);
-  if (frame === undefined || (frame.length >= MIN_FRAME_BYTES && frame.length <= MAX_FRAME_BYTES)) return frame;
+  const captured = file === undefined ? undefined : frameOf(file, number ?? 1);
+  const bytes = captured?.bytes ?? hex;
+  if (bytes === undefined) return undefined;
+  if (bytes.length >= MIN_FRAME_BYTES && bytes.length <= MAX_FRAME_BYTES)
+    return { bytes, ...(captured && { captured }) };
   const expected = `expected an Ethernet frame of ${MIN_FRAME_BYTES} to ${MAX_FRAME_BYTES}`;
-  throw usageError(`the frame has ${frame.length} bytes`, expected);
+  throw usageError(`the frame has ${bytes.length} bytes`, expected);
 }
 
-function frameOf(file: string, number: number): Uint8Array {
+function frameOf(file: string, number: number): CapturedFrame {
   const reader = new CaptureReader();
   let bytes: Uint8Array;
   try {
@@ -290,7 +306,7 @@ function frameOf(file: string, number: number): Uint8Array {
     if (frame.bytes.length < frame.originalBytes) {
       throw failed(`${file}: frame ${number} was truncated by the capture`, 'capture whole frames (tcpdump -s 0)');
     }
-    return frame.bytes;
+    return frame;
   }
   reader.end();
   const why = reader.damage === '' ? '' : `, then: ${reader.damage}`;

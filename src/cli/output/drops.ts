@@ -1,6 +1,7 @@
 /** Prints packets that did not arrive: by node and reason, with what happened and what to do about it. */
+import { VERDICTS } from '../../../native-free-dataplane/verdicts.ts';
 import { outcomeOf } from '../../observe/failures.ts';
-import type { Flow } from '../../observe/hubble/flow.ts';
+import { type Flow, ownReason } from '../../observe/hubble/flow.ts';
 import { printCompact } from '../../observe/hubble/print.ts';
 import type { NodeDrops } from '../sources/status.ts';
 import { print } from './output.ts';
@@ -42,6 +43,18 @@ export function dropsText(nodes: readonly NodeDrops[], last: LastDrops, columns:
     for (const flow of recent) lines.push(`${INDENT}${printCompact(flow, { nodeName: false, numeric: false })}`);
   }
   return lines.join('\n');
+}
+
+/** The last packets of a pod, one a line, and what to do about each reason; empty if there are none. */
+export function lastDropsText(flows: readonly Flow[], columns: number = WIDTH): string {
+  if (flows.length === 0) return '';
+  const reasons = [...new Set(flows.map(ownReason))];
+  const advice = reasons.flatMap((reason) => {
+    const { advice: text = '' } = VERDICTS.find((one) => one?.name === reason) ?? {};
+    return wrap(`${reason}: ${text}`, columns - INDENT.length).map((line, i) => `${i === 0 ? '  ' : INDENT}${line}`);
+  });
+  const lines = flows.map((flow) => `  ${printCompact(flow, { nodeName: true, numeric: false })}`);
+  return `${['Drops:', ...lines, ...advice].join('\n')}\n`;
 }
 
 const asJson = ({ node, since, failures }: NodeDrops) => ({

@@ -66,14 +66,15 @@ export function loadText({ nodes, workers, flows }: Load, sort: SortKey, address
   const flowRows = flows.map((load) => [
     load.node,
     protocolName(load.flow.protocol),
-    ...endsOf(load, addresses),
     printRate(load.bytesPerSecond * 8),
     printRate(load.packetsPerSecond),
+    ...endsOf(load, addresses),
   ]);
   return [
     layOut([['NODE', 'IN/s', 'IN bit/s', 'OUT/s', 'OUT bit/s', 'DROPS/s', 'CONNECTIONS'], ...nodeRows]),
     layOut([['NODE', 'WORKER', 'STATE', 'IN/s', 'OUT/s', 'DROPS/s'], ...workerRows]),
-    layOut([['NODE', 'PROTOCOL', 'CLIENT', 'SERVER', 'bit/s', 'PACKETS/s'], ...flowRows]),
+    // Names last: they are what a narrow screen cuts.
+    layOut([['NODE', 'PROTOCOL', 'bit/s', 'PACKETS/s', 'CLIENT', 'SERVER'], ...flowRows]),
   ].join('\n');
 }
 

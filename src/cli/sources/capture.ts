@@ -9,6 +9,7 @@ import { CaptureUnavailable, NodeCapture } from '../../observe/capture/node-capt
 import { OutputClosed } from '../../observe/capture/output-file.ts';
 import type { CapturedPacket } from '../../observe/capture/packet.ts';
 import { NodePorts, type PortIdentity } from '../../observe/capture/ports.ts';
+import { serviceFilter } from '../../observe/capture/service-filter.ts';
 import { Names, NO_OBJECTS } from '../../observe/trace/names.ts';
 import { nodesWith, SHM_PREFIX } from '../../shm-names.ts';
 import { BRING_UP, failed, NOT_UP, usageError } from '../errors.ts';
@@ -53,6 +54,26 @@ export async function readNames(): Promise<Names> {
   } catch {
     return new Names(NO_OBJECTS);
   }
+}
+
+/** The packets of a Service that also pass this filter. @throws CliError */
+export async function filterOfService(
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  filter: string,
+): Promise<string> {
+  const [services, slices, nodes] = await withClient((client) =>
+    Promise.all([client.list('Service'), client.list('EndpointSlice'), client.list('Node')]),
+  );
+  const service = services.items.find(
+    ({ metadata }) => metadata.name === name && (metadata.namespace ?? 'default') === namespace,
+  );
+  if (service === undefined)
+    throw failed(`there is no service ${name} in namespace ${namespace}`, 'see `dataplane get services`');
+  const own = serviceFilter(service, slices.items, nodes.items);
+  if (own === undefined) throw failed(`service ${name} has neither an address nor an endpoint`);
+  const both = filter === '' ? own : `(${own}) and (${filter})`;
+  checkFilter(both);
+  return both;
 }
 
 /** Check a filter. @throws CliError with the position of the mistake */

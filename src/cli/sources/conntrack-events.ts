@@ -3,15 +3,16 @@
  * merges them by time. What earlier followers caused to be written can be read until it is overwritten.
  */
 import {
+  advanceClock,
   EVENT_RECORD,
   EventKind,
   eventHead,
+  eventMicros,
   eventTime,
   follow,
   NOT_YET,
   OVERTAKEN,
   readEvent,
-  stampEvents,
 } from '../../../native-free-dataplane/conntrack/events.ts';
 import { type Conntrack, EVENT_SLOTS, EVENT_WORDS } from '../../../native-free-dataplane/conntrack/record.ts';
 import type { FlowText } from '../../../native-free-dataplane/print/flow.ts';
@@ -30,7 +31,7 @@ export interface FlowEvent {
   readonly node: string;
   readonly kind: 'NEW' | 'UPDATE' | 'DESTROY';
   readonly flow: FlowText;
-  /** Monotonic time in whole milliseconds; never earlier than that of the node's event before it. */
+  /** Monotonic time in milliseconds, to the microsecond; never earlier than that of the node's event before it. */
   readonly atMs: number;
 }
 
@@ -99,7 +100,7 @@ class Ring implements EventSource<FlowEvent> {
       follow(this.table, nowMs);
       this.renewedMs = nowMs;
     }
-    stampEvents(this.table, nowMs);
+    advanceClock(this.table, nowMs);
     return true;
   }
 
@@ -135,7 +136,7 @@ class Ring implements EventSource<FlowEvent> {
     const flow = flowText(table, copy, doubles, EVENT_RECORD, nowMs);
     // The order of the ring is the order in which things happened. Its clock is set by every worker and by followers,
     // and a thread that was preempted before it stored the time sets it back.
-    this.lastMs = Math.max(this.lastMs, wholeTime(eventTime(copy), nowMs));
+    this.lastMs = Math.max(this.lastMs, wholeTime(eventTime(copy), nowMs) + eventMicros(copy) / 1000);
     return { node, kind: KINDS[kind], flow, atMs: this.lastMs };
   }
 

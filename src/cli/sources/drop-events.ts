@@ -1,4 +1,5 @@
 /** The packets that did not arrive, as events of the nodes. */
+import { NodePorts } from '../../observe/capture/ports.ts';
 import { type NodeDrop, NodeDrops } from '../../observe/drops/reader.ts';
 import type { DropEvent as DroppedPacketEvent } from '../../observe/flows/drops.ts';
 import { type EventSource, type OnMissed, wholeTime } from './follow-events.ts';
@@ -9,6 +10,7 @@ export interface DropEvent extends DroppedPacketEvent {
 
 /** How often new memory of the node is looked for, in milliseconds. */
 const RENEW_MS = 1000;
+const END_OF_MS = 0.999;
 
 /** The drops of these nodes. */
 export function dropEvents(nodes: readonly string[]): EventSource<DropEvent>[] {
@@ -18,11 +20,13 @@ export function dropEvents(nodes: readonly string[]): EventSource<DropEvent>[] {
 class DropSource implements EventSource<DropEvent> {
   private readonly node: string;
   private readonly drops: NodeDrops;
+  private readonly ports: NodePorts | undefined;
   private renewedMs = Number.NEGATIVE_INFINITY;
 
   constructor(node: string) {
     this.node = node;
     this.drops = new NodeDrops(node);
+    this.ports = portsOf(node);
   }
 
   renew(nowMs: number): boolean {
@@ -41,10 +45,23 @@ class DropSource implements EventSource<DropEvent> {
   }
 
   private event({ drop, rule }: NodeDrop, nowMs: number): DropEvent {
-    return { node: this.node, kind: 'DROP', drop, ...(rule && { rule }), atMs: wholeTime(drop.timeMs, nowMs) };
+    // Known to the millisecond. A packet is dropped after those that it follows: its place is at the end of it.
+    const atMs = wholeTime(drop.timeMs, nowMs) + END_OF_MS;
+    const sender = this.ports?.addressAt(drop.inPort);
+    return { node: this.node, kind: 'DROP', drop, ...(rule && { rule }), ...(sender && { sender }), atMs };
   }
 
   close(): void {
     this.drops.close();
+    this.ports?.close();
+  }
+}
+
+/** Undefined if the node is gone, or runs another version. */
+function portsOf(node: string): NodePorts | undefined {
+  try {
+    return new NodePorts(node);
+  } catch {
+    return undefined;
   }
 }

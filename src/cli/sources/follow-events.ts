@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '../../linux/clock.ts';
 
-/** An event with its monotonic time in whole milliseconds; never earlier than that of its source's event before it. */
+/** An event with its monotonic time in milliseconds, as fine as its source has it; never earlier than that of its source's event before it. */
 export interface TimedEvent {
   readonly atMs: number;
 }
@@ -45,7 +45,7 @@ export async function followEvents<E extends TimedEvent>(
   let live = sources;
   const held: E[] = [];
   const release = (untilMs: number) => {
-    held.sort((a, b) => a.atMs - b.atMs); // stable: a source's events of the same millisecond keep their order
+    held.sort((a, b) => a.atMs - b.atMs); // stable: events of one source and time keep their order
     const ripe = held.findIndex(({ atMs }) => atMs > untilMs);
     for (const event of held.splice(0, ripe < 0 ? held.length : ripe)) onEvent(event);
   };

@@ -29,7 +29,7 @@ export interface ServeRequest {
 /** @throws CliError if the address cannot be listened on */
 export async function serveFlows(request: ServeRequest, ended: AbortController): Promise<void> {
   const { address, log, nodes, http, names, started, note } = request;
-  const store = openStore(log);
+  const store = openStore(log && { ...log, onFailure: note });
   const addressOf = (name: string): string => names.addresses.addressOfNode(name) ?? name;
   const server = new ObserverServer({
     store,

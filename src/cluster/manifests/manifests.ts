@@ -39,8 +39,7 @@ export function readSources(paths: readonly string[], recursive = false): Source
       return files.map((file) => ({ name: file, text: readFileSync(file, 'utf8') }));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT')
-        throw new ClusterError('FILE', `${path}: no such file or directory`, 'check the argument of -f');
+      if (code === 'ENOENT') throw new ClusterError('FILE', `${path}: no such file or directory`);
       if (code === 'EACCES') throw new ClusterError('FILE', `${path}: permission denied`, 'check its permissions');
       throw error;
     }

@@ -16,9 +16,13 @@ export class OutputFile {
   private readonly fd: number;
   bytes = 0;
 
-  /** @param path '-' is standard output @throws Error of open(2) */
+  /** @param path '-' is standard output @throws Error with the path */
   constructor(path: string) {
-    this.fd = path === '-' ? STDOUT : openSync(path, 'w', 0o600);
+    try {
+      this.fd = path === '-' ? STDOUT : openSync(path, 'w', 0o600);
+    } catch (error) {
+      throw new Error(`${path} cannot be written: ${(error as Error).message}`, { cause: error });
+    }
   }
 
   /** @throws OutputClosed, or Error of write(2) */

@@ -64,7 +64,8 @@ export class NodePorts {
     return found;
   }
 
-  private addressAt(port: number): string | undefined {
+  /** Address of the pod at a port; undefined: it is not a pod's. */
+  addressAt(port: number): string | undefined {
     if (port === 0 || hopKind(this.table, port) !== HopKind.POD) return undefined;
     return formatAddress(this.table.hops, hopAt(port) + HopWord.ADDRESS);
   }

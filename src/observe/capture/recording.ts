@@ -27,7 +27,7 @@ export class Recording {
   private stream: PcapngStream;
   private number = 1;
 
-  /** @throws Error of open(2) */
+  /** @throws Error with the path that cannot be written */
   constructor(options: RecordingOptions, names: Names) {
     this.options = options;
     this.file = new OutputFile(options.ring ? ringFile(options.path, 1) : options.path);

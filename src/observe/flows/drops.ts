@@ -21,6 +21,8 @@ export interface DropEvent {
   readonly drop: DropText;
   /** The rule that denied it, as the node has it; undefined: none did, or it is not known any more. */
   readonly rule?: NumberedRule;
+  /** Address of the pod at whose port the packet was received; it may have given another as its own. */
+  readonly sender?: string;
 }
 
 /** What every flow of this program has in common. */
@@ -35,7 +37,7 @@ export interface FlowSource {
 }
 
 /** One flow; and before it the verdict of the policies, if they denied the connection. */
-export function flowsOfDrop({ node, drop, rule }: DropEvent, time: string, source: FlowSource): Flow[] {
+export function flowsOfDrop({ node, drop, rule, sender }: DropEvent, time: string, source: FlowSource): Flow[] {
   const { verdict, packet } = drop;
   const name = verdictName(verdict);
   const reason = ciliumReason(name);
@@ -47,11 +49,13 @@ export function flowsOfDrop({ node, drop, rule }: DropEvent, time: string, sourc
     node_name: node,
     traffic_direction: direction,
     ...(packet && endsOf(packet, node, source)),
+    // The device tells who sent it, whatever the packet says.
+    ...(sender !== undefined && { source: source.addresses.owner(sender, node).endpoint }),
     ...(packet && replyOf(packet, verdict)),
   } as const;
   const summary = packet === undefined ? VERDICTS[verdict]?.sentence : summaryOf(packet);
   const denied = packet && deniedBy(verdict, packet, source, rule);
-  const denier = denied === undefined ? '' : denierText(denied, rule);
+  const denier = denied === undefined ? forgedText(packet, sender) : denierText(denied, rule);
   const dropped: Flow = {
     ...common,
     uuid: randomUUID(),
@@ -144,6 +148,10 @@ function denierText({ egress_denied_by, ingress_denied_by }: Partial<Flow>, rule
   const names = policies.map(({ namespace, name }) => (namespace === '' ? name : `${namespace}/${name}`));
   return names.length === 0 ? '' : ` by ${names.join(', ')}`;
 }
+
+/** ` with source 192.0.2.1`, if that is not the sender's own address. */
+const forgedText = (packet: DroppedPacket | undefined, sender: string | undefined): string =>
+  packet === undefined || sender === undefined || packet.src === sender ? '' : ` with source ${packet.src}`;
 
 function policyNames({ policies, tier }: NumberedRule): PolicyName[] {
   if (tier !== 'namespaced') return [policyName(policies, tier)];

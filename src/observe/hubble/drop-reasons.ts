@@ -72,6 +72,9 @@ export const reasonText = (number: number): string | undefined => TEXTS.get(numb
 /** Names of the verdicts that Cilium has a reason for. */
 export const REASONED_VERDICTS: readonly string[] = [...BY_VERDICT.keys()];
 
+/** Cilium's names of these reasons. */
+export const CILIUM_REASONS: readonly string[] = REASONS.map(([, name]) => name);
+
 /** Cilium's reason for a verdict; undefined if it has none. */
 export function ciliumReason(verdict: string): CiliumReason | undefined {
   return BY_VERDICT.get(verdict);

@@ -3,7 +3,15 @@
  * passes a list of filters if one of them does (cilium pkg/hubble/filters).
  */
 import { contains, parseCidr, parseIp, type Range, rangeOf } from '../../net/address.ts';
-import { EventType, type Flow, type FlowEndpoint, type FlowVerdict, reservedIdentity, type TcpFlag } from './flow.ts';
+import {
+  EventType,
+  type Flow,
+  type FlowEndpoint,
+  type FlowVerdict,
+  ownReason,
+  reservedIdentity,
+  type TcpFlag,
+} from './flow.ts';
 
 export type Test = (flow: Flow) => boolean;
 
@@ -189,7 +197,8 @@ export function byType(text: string, subTypes: ReadonlyMap<string, number>): Tes
 export const byDropReason =
   (text: string): Test =>
   (flow) =>
-    flow.drop_reason_desc === text.toUpperCase() || flow.Summary.startsWith(`${text}:`);
+    flow.event_type.type === EventType.DROP &&
+    (flow.drop_reason_desc === text.toUpperCase() || ownReason(flow) === text.toLowerCase());
 
 /** @param text name of a node; `*` stands for any text */
 export function byNode(text: string): Test {

@@ -162,3 +162,6 @@ export const reservedEndpoint = (identity: number): FlowEndpoint => ({
   identity,
   labels: [`reserved:${RESERVED_NAMES[identity]}`],
 });
+
+/** Our name of the reason for a drop, with which its summary begins. */
+export const ownReason = ({ Summary }: Flow): string => /^[^: ]*/.exec(Summary)?.[0] ?? '';

@@ -5,6 +5,7 @@ import {
   type Flow,
   ObservationPoints,
   OTHER_REASON,
+  ownReason,
   POLICY_MATCH_NAMES,
   PolicyMatch,
   printIdentity,
@@ -34,7 +35,10 @@ export function stampMilli(time: string): string {
 /** Names and ports of both ends, as in the packet. */
 function hostNames(flow: Flow, numeric: boolean): { source: string; destination: string } {
   const { IP, l4 } = flow;
-  if (IP === undefined) return { source: '', destination: '' };
+  if (IP === undefined) {
+    const { namespace = '', pod_name } = flow.source ?? {};
+    return { source: pod_name === undefined || numeric ? '' : joined(namespace, pod_name), destination: '' };
+  }
   const ports = l4?.TCP ?? l4?.UDP ?? l4?.SCTP;
   const name = (end: 'source' | 'destination'): string => {
     if (numeric) return IP[end];
@@ -60,7 +64,7 @@ function withPort(host: string, port: number | undefined): string {
 
 /** The column TYPE: where a packet was seen, or why it was dropped; `dns-response packet`, `http-request`. */
 function typeOf(flow: Flow): string {
-  const { event_type, l7, Summary, policy_match_type = PolicyMatch.NONE, traffic_direction } = flow;
+  const { event_type, l7, policy_match_type = PolicyMatch.NONE, traffic_direction } = flow;
   if (l7 !== undefined) {
     const kind = l7.type.toLowerCase();
     return l7.dns === undefined ? `http-${kind}` : `dns-${kind} ${l7.dns.observation_source}`;
@@ -71,7 +75,7 @@ function typeOf(flow: Flow): string {
   }
   if (type === EventType.TRACE) return POINT_TEXTS.get(sub_type) ?? String(sub_type);
   if (type !== EventType.DROP) return 'UNKNOWN';
-  return sub_type === OTHER_REASON ? (Summary.split(':', 1)[0] as string) : (reasonText(sub_type) ?? String(sub_type));
+  return sub_type === OTHER_REASON ? ownReason(flow) : (reasonText(sub_type) ?? String(sub_type));
 }
 
 /** The column VERDICT. A policy verdict is ALLOWED or DENIED. */

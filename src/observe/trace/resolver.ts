@@ -1,4 +1,5 @@
 /** Resolves names of pods, nodes and Services to locations and addresses over copies of the nodes, for a packet to trace. */
+import { type CapturedFrame, Direction } from '../../../native-free-dataplane/capture/frame.ts';
 import { HopWord, NodeWord } from '../../../native-free-dataplane/node/config.ts';
 import { firstNodeHop, HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hops.ts';
 import { PROTOCOL_ICMP, PROTOCOL_TCP, protocolName } from '../../../native-free-dataplane/protocols.ts';
@@ -99,6 +100,21 @@ export class Resolver {
     const place = this.placeOfFrameOrNone(frame);
     if (place === undefined) throw usageError('the frame has no IPv4 source address', 'add FROM');
     return place;
+  }
+
+  /**
+   * The location where a frame of a capture starts: the port that received it, if the capture is ours, or else that of its
+   * source address.
+   */
+  placeOfCaptured({ bytes, source, options }: CapturedFrame): Place {
+    const at = this.placeOfInterface(source.name);
+    if (at === undefined) return this.placeOfFrame(bytes);
+    if (((options.flags ?? 0) & 3) === Direction.OUTBOUND) {
+      throw failed(`the frame is one that a node has sent, at ${source.name}`, 'give the frame that the node received');
+    }
+    const name =
+      at.port === 0 ? `the kernel of node ${at.node.name}` : `pod ${source.name.split('/', 3).slice(1).join('/')}`;
+    return { ...at, name, received: true };
   }
 
   /** Undefined for a frame that is not IPv4. */

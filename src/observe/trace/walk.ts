@@ -30,6 +30,8 @@ export interface Place {
   readonly port: number;
   /** `pod default/web`, `node n1`, `outside`. */
   readonly name: string;
+  /** Of port 0: the kernel has already handed the frame over, as one that was captured there. */
+  readonly received?: boolean;
 }
 
 export interface Walk {
@@ -108,7 +110,7 @@ export class Walker {
     let answered = false;
     let last: Uint8Array | undefined;
     if (from.node === undefined) ({ at, arrived } = this.onTheWire(frame));
-    else if (from.port === 0) ({ at, arrived } = this.fromKernel(frame, from.node));
+    else if (from.port === 0 && from.received !== true) ({ at, arrived } = this.fromKernel(frame, from.node));
     else at = { node: from.node, port: from.port, frame };
     for (let hops = 0; at !== undefined && hops < MAX_NODES; hops++) {
       const { node, port } = at;

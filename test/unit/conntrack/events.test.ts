@@ -1,9 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  advanceClock,
   EVENT_RECORD,
   EventKind,
   eventHead,
+  eventMicros,
   eventTime,
   expireFollower,
   FOLLOW_MS,
@@ -67,21 +69,30 @@ test('events come in order, each with a copy of its record at that moment', () =
 test('an event carries the time of its batch, and no timestamp is written without a follower', () => {
   const table = make();
   const copy = new Int32Array(EVENT_WORDS);
-  stampEvents(table, 500);
+  stampEvents(table, 500, 0);
   publishEvent(table, EventKind.NEW, 0);
   follow(table, 1000);
-  stampEvents(table, 2 ** 32 + 1001);
+  stampEvents(table, 2 ** 32 + 1001, 250);
   publishEvent(table, EventKind.UPDATE, 0);
   readEvent(table, 0, copy);
   assert.is(eventTime(copy), 0);
   readEvent(table, 1, copy);
   assert.is(eventTime(copy), 1001, 'milliseconds wrap at 32 bits');
+  assert.is(eventMicros(copy), 250);
+  advanceClock(table, 2 ** 32 + 1001);
+  publishEvent(table, EventKind.UPDATE, 0);
+  readEvent(table, 2, copy);
+  assert.equal([eventTime(copy), eventMicros(copy)], [1001, 250], 'a follower does not set the clock back');
+  advanceClock(table, 2 ** 32 + 1002);
+  publishEvent(table, EventKind.UPDATE, 0);
+  readEvent(table, 3, copy);
+  assert.equal([eventTime(copy), eventMicros(copy)], [1002, 0]);
 });
 
 test('the longest record leaves room for the time in a slot', () => {
   const options = { ...OPTIONS, addressWords: 4, max: 1 };
   const table = createConntrack(new ArrayBuffer(conntrackBytes(options)), options);
-  assert.ok(EVENT_RECORD + table.recordWords < EVENT_WORDS);
+  assert.ok(EVENT_RECORD + table.recordWords < EVENT_WORDS - 1);
 });
 
 test('a reader that is too slow gets OVERTAKEN, and can continue from the head', () => {

@@ -15,6 +15,8 @@ export interface LogOptions {
   readonly directory: string;
   /** Size of all files together. */
   readonly bytes: number;
+  /** Called once when files cannot be written, such as on a full disk. Flows are left out of the log until they can. */
+  readonly onFailure?: (text: string) => void;
 }
 
 export class FlowStore {
@@ -72,19 +74,31 @@ export class FlowStore {
 
 const nameOf = (number: number): string => `flows-${String(number).padStart(8, '0')}.json`;
 
+/** The files of a log, oldest first. @throws Error of readdir(2) */
+export const logFiles = (directory: string): string[] =>
+  numbersIn(directory).map((number) => join(directory, nameOf(number)));
+
+function numbersIn(directory: string): number[] {
+  return readdirSync(directory)
+    .flatMap((name) => /^flows-(\d{8})\.json$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
 /** Files of lines as `observe -o jsonpb` writes them. */
 class FlowLog {
   private readonly options: LogOptions;
   private number: number;
   private bytes = 0;
   private held: string[] = [];
+  private failing = false;
 
   /** Continues the log of an earlier server. @throws Error of mkdir(2) */
   constructor(options: LogOptions) {
     this.options = options;
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-    this.number = (this.files().at(-1) ?? 0) + 1;
-    this.deleteOld();
+    this.number = (numbersIn(options.directory).at(-1) ?? 0) + 1;
+    this.deleteOld(options.bytes / FILES);
   }
 
   add(flow: Flow): void {
@@ -94,20 +108,30 @@ class FlowLog {
 
   flush(): void {
     if (this.held.length === 0) return;
+    const { directory, bytes } = this.options;
     const text = this.held.join('');
+    const size = Buffer.byteLength(text);
     this.held = [];
-    appendFileSync(join(this.options.directory, nameOf(this.number)), text, { mode: 0o600 });
-    this.bytes += Buffer.byteLength(text);
-    if (this.bytes < this.options.bytes / FILES) return;
-    this.number++;
-    this.bytes = 0;
-    this.deleteOld();
+    if (this.bytes > 0 && this.bytes + size > bytes / FILES) {
+      this.number++;
+      this.bytes = 0;
+    }
+    try {
+      // Before the write, so that all files together never have more than the given size.
+      if (this.bytes === 0) this.deleteOld(Math.max(size, bytes / FILES));
+      appendFileSync(join(directory, nameOf(this.number)), text, { mode: 0o600 });
+      this.bytes += size;
+      this.failing = false;
+    } catch (error) {
+      if (!this.failing) this.options.onFailure?.(`flows are missing in the log: ${(error as Error).message}`);
+      this.failing = true;
+    }
   }
 
   async *read(): AsyncIterable<Flow> {
     this.flush();
-    for (const number of this.files()) {
-      const input = createReadStream(join(this.options.directory, nameOf(number)));
+    for (const file of logFiles(this.options.directory)) {
+      const input = createReadStream(file);
       // A file that was deleted meanwhile, and a line that was cut when a server was killed, are skipped.
       input.on('error', () => input.destroy());
       try {
@@ -119,21 +143,12 @@ class FlowLog {
     }
   }
 
-  private files(): number[] {
-    return readdirSync(this.options.directory)
-      .flatMap((name) => /^flows-(\d{8})\.json$/.exec(name)?.[1] ?? [])
-      .map(Number)
-      .sort((a, b) => a - b);
-  }
-
-  private deleteOld(): void {
-    const { directory, bytes } = this.options;
-    let total = 0;
-    for (const number of this.files().reverse()) {
-      const path = join(directory, nameOf(number));
+  /** @param room for the file that is written next */
+  private deleteOld(room: number): void {
+    let total = room;
+    for (const path of logFiles(this.options.directory).reverse()) {
       total += statSync(path).size;
-      // Room for the file that is being written.
-      if (total > bytes - bytes / FILES) unlinkSync(path);
+      if (total > this.options.bytes) unlinkSync(path);
     }
   }
 }

@@ -72,6 +72,12 @@ const CASES: readonly (readonly [line: string, passed: readonly Name[]])[] = [
   ['-t trace:to-overlay', ['request']],
   ['--drop-reason-desc POLICY_DENIED', ['drop']],
   ['--drop-reason-desc policy-egress', ['drop']],
+  ['--drop-reason-desc STALE_OR_UNROUTABLE_IP', []],
+  ['-4', ['request', 'reply']],
+  ['-6', []],
+  ['--not --ipv4', ['drop']],
+  ['-A --pod web', ['request', 'reply']],
+  ['--all-namespaces --to-service web', ['request']],
   ['--node-name n*', ALL],
   ['--node-name n2', ['drop']],
   ['--traffic-direction egress', ['request', 'drop']],
@@ -106,6 +112,8 @@ test('a value that no flow can have is a usage error', () => {
     '--namespace A',
     '--pod a --not',
     '--traffic-direction up',
+    '--drop-reason-desc policy-egres',
+    '--drop-reason-desc nonsense',
   ]) {
     assert.throws(
       () => filters(...line.split(' ')),

@@ -51,7 +51,7 @@ test('by a figure the largest is first, by name the order is that of the alphabe
 
 test('a connection has the names of client, endpoint and Service', () => {
   const text = loadText(LOAD, 'name', addresses());
-  assert.match(text, /^n1 +tcp +default\/client:40000 +shop\/web-7d4b9:8080 \(Service shop\/web\) +10\.0M +1\.00k$/m);
+  assert.match(text, /^n1 +tcp +10\.0M +1\.00k +default\/client:40000 +shop\/web-7d4b9:8080 \(Service shop\/web\)$/m);
 });
 
 test('the screen is never scrolled: lines and columns are cut', () => {

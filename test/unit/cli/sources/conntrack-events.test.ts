@@ -3,7 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EventKind, follow, publishEvent, stampEvents } from '../../../../native-free-dataplane/conntrack/events.ts';
-import { conntrackBytes, createConntrack, EVENT_SLOTS } from '../../../../native-free-dataplane/conntrack/record.ts';
+import {
+  type Conntrack,
+  conntrackBytes,
+  createConntrack,
+  EVENT_SLOTS,
+} from '../../../../native-free-dataplane/conntrack/record.ts';
 import { type FlowEvent, followFlows, pastFlows } from '../../../../src/cli/sources/conntrack-events.ts';
 import { monotonicMs } from '../../../../src/linux/clock.ts';
 import { openShared } from '../../../../src/linux/shm.ts';
@@ -32,7 +37,7 @@ test('a clock that a preempted thread set back does not change the order of even
       [EventKind.UPDATE, startMs - 1],
       [EventKind.DESTROY, startMs + 1],
     ] as const) {
-      stampEvents(table, atMs);
+      stampEvents(table, atMs, 0);
       publishEvent(table, kind, 0);
     }
     await sleep(100);
@@ -58,7 +63,7 @@ test('what an earlier follower caused to be recorded is read again, oldest first
     const table = createConntrack(shared.buffer, OPTIONS);
     assert.equal(pastFlows([NODE]), []);
     follow(table, monotonicMs());
-    stampEvents(table, monotonicMs());
+    stampEvents(table, monotonicMs(), 0);
     for (const kind of [EventKind.NEW, EventKind.UPDATE, EventKind.DESTROY]) publishEvent(table, kind, 0);
     const kinds = (events: readonly FlowEvent[]) => events.map(({ kind }) => kind);
     assert.equal(kinds(pastFlows([NODE])), ['NEW', 'UPDATE', 'DESTROY']);
@@ -71,7 +76,7 @@ test('what an earlier follower caused to be recorded is read again, oldest first
       onEvent: (event) => seen.push(event),
       onMissed: () => assert.unreachable('nothing is overwritten'),
     });
-    stampEvents(table, monotonicMs());
+    stampEvents(table, monotonicMs(), 0);
     publishEvent(table, EventKind.NEW, 1);
     await sleep(100);
     ended.abort();
@@ -83,6 +88,32 @@ test('what an earlier follower caused to be recorded is read again, oldest first
   } finally {
     shared.close();
     unlinkShared(MEMORY);
+  }
+});
+
+test('events of two nodes within one millisecond keep the order in which a packet passed them', async () => {
+  const others = ['a', 'b'].map((end) => `${NODE}-${end}`);
+  const memories = others.map((node) => ({ node, name: memoryName(node, 'conntrack') }));
+  const shared = memories.map(({ name }) => openShared(name, { bytes: conntrackBytes(OPTIONS), create: true }));
+  try {
+    const [first, second] = shared.map(({ buffer }) => createConntrack(buffer, OPTIONS)) as [Conntrack, Conntrack];
+    const atMs = monotonicMs();
+    for (const table of [first, second]) follow(table, atMs);
+    // The request at the second node, then at the first, and the answer.
+    stampEvents(second, atMs, 100);
+    publishEvent(second, EventKind.NEW, 0);
+    stampEvents(first, atMs, 220);
+    publishEvent(first, EventKind.NEW, 0);
+    publishEvent(first, EventKind.UPDATE, 0);
+    stampEvents(second, atMs, 300);
+    publishEvent(second, EventKind.UPDATE, 0);
+    assert.equal(
+      pastFlows(others).map(({ node, kind }) => `${node.slice(-1)} ${kind}`),
+      ['b NEW', 'a NEW', 'a UPDATE', 'b UPDATE'],
+    );
+  } finally {
+    for (const each of shared) each.close();
+    for (const { name } of memories) unlinkShared(name);
   }
 });
 
