@@ -56,7 +56,7 @@ lifecycle('a usage error changes nothing', async () => {
 
 lifecycle('a mistake in the last document changes nothing', async () => {
   const input = `${yaml(idle('a'))}\n---\n${yaml({ ...idle('b'), spec: { containers: 7 } })}`;
-  const { status, stderr } = await dataplane(['up', '-f', '-'], { input });
+  const { status, stderr } = await dataplane(['up', '--nodes', '1', '-f', '-'], { input });
   assert.is(status, 1);
   assert.match(stderr, /^stdin: document 2: spec\.containers: expected .*, got 7$/m);
   assert.equal(leftovers(), []);
@@ -69,7 +69,7 @@ lifecycle('when the API refuses an object everything is removed again', async ()
     metadata: { name },
     spec: { type: 'NodePort', ports: [{ port: 80, nodePort: 31000 }] },
   });
-  const { status, stderr } = await dataplane(['up', '-f', '-'], {
+  const { status, stderr } = await dataplane(['up', '--nodes', '1', '-f', '-'], {
     input: `${yaml(service('x'))}\n---\n${yaml(service('y'))}`,
   });
   assert.is(status, 1);
@@ -80,7 +80,7 @@ lifecycle('when the API refuses an object everything is removed again', async ()
 
 lifecycle('what does not become Ready is named with its last line, and everything is removed', async () => {
   const input = yaml(processPod('sad', undefined, ['sh', '-c', 'echo out of luck; exit 3']));
-  const { status, stderr } = await dataplane(['up', '--wait=12', '-f', '-'], { input });
+  const { status, stderr } = await dataplane(['up', '--nodes', '1', '--wait=12', '-f', '-'], { input });
   assert.is(status, 1);
   assert.match(stderr, /Pod sad \((Error|CrashLoopBackOff): container main ended with status 3: out of luck\)/);
   assert.equal(leftovers(), []);
@@ -103,7 +103,7 @@ const failing = (name: string) => ({
 lifecycle(
   'a Deployment that is not Ready: each pod with its reason and last lines; --keep-on-failure keeps it',
   async () => {
-    const args = ['up', '--timeout', '12', '--keep-on-failure', '-f', '-'];
+    const args = ['up', '--nodes', '1', '--timeout', '12', '--keep-on-failure', '-f', '-'];
     const { status, stderr } = await dataplane(args, { input: yaml(failing('web')) });
     assert.is(status, 1);
     assert.match(

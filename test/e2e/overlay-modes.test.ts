@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import { whyNoRawSocket } from '../../src/linux/raw-socket.ts';
 import { Failure } from '../../src/worker/control.ts';
 import { type Cluster, eventually, nodeNetns, output } from '../lib/cluster.ts';
+import { times } from '../lib/long-form.ts';
 import { WorkerControl } from '../lib/node-processes.ts';
 import { drops, dropsMoved, type Paths, ServerPort } from '../lib/overlay/overlay.ts';
 import { CLIENT, CLIENT_IP, SERVER, SERVER_IP, startOverlayCluster } from '../lib/overlay/overlay-cluster.ts';
@@ -58,6 +59,8 @@ const MODES: Mode[] = [
 ];
 
 const why = whyNoRawSocket();
+/** Of a stream whose bytes are compared. */
+const BULK_BYTES = times(2 << 20, 8 << 20);
 if (why !== undefined) console.log(`skipped: IPIP by a raw socket: ${why}`);
 
 for (const mode of MODES) {
@@ -130,8 +133,8 @@ for (const mode of MODES) {
 
   test('bulk TCP both ways arrives as it was sent', async () => {
     for (const way of ['up', 'down'] as const) {
-      await paths.stream(CLIENT, way, SERVER_IP, 8 << 20);
-      await paths.stream(SERVER, way, CLIENT_IP, 8 << 20);
+      await paths.stream(CLIENT, way, SERVER_IP, BULK_BYTES);
+      await paths.stream(SERVER, way, CLIENT_IP, BULK_BYTES);
     }
     const mbits = await paths.iperf(CLIENT, SERVER_IP);
     assert.ok(mbits > mode.leastMbits, `${mbits} Mbit/s`);
@@ -141,7 +144,7 @@ for (const mode of MODES) {
     const merge = (state: string) =>
       Promise.all(['n1', 'n2'].map((n) => output(cluster.exec(nodeNetns(n), ['ethtool', '-K', 'eth0', 'gro', state]))));
     await merge('on');
-    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, SERVER_IP, 8 << 20);
+    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, SERVER_IP, BULK_BYTES);
     await merge('off');
   });
 
@@ -180,7 +183,7 @@ for (const mode of MODES) {
       { namespace: 'default' },
     );
     await eventually(() => paths.stream(CLIENT, 'up', clusterIP, 1000));
-    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, clusterIP, 8 << 20);
+    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, clusterIP, BULK_BYTES);
   });
 
   test('a worker that crashes is restarted and forwards', async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, eventually, output, podNetns, ROOT, startCluster } from '../lib/cluster.ts';
+import { times } from '../lib/long-form.ts';
 import { drops, Paths, ServerPort } from '../lib/overlay/overlay.ts';
 import { idlePod, Services, serviceObject, sliceObject } from '../lib/services/services.ts';
 
@@ -14,6 +15,8 @@ const SERVER = podNetns('server');
 const [CLIENT_IP, SERVER_IP, NEAR_IP] = ['10.244.1.2', '10.244.2.2', '10.244.1.3'];
 const UDP_BULK = ['python3', join(ROOT, 'test/lib/overlay/udp-bulk.py')];
 const UDP_PORT = 7002;
+/** Of a stream whose bytes are compared. */
+const BULK_BYTES = times(3 << 20, 12 << 20);
 
 for (const { args, tunnelOffload } of [
   { args: [], tunnelOffload: true },
@@ -60,8 +63,8 @@ for (const { args, tunnelOffload } of [
 
   test('bulk TCP across nodes arrives as it was sent, both ways', async () => {
     for (const way of ['up', 'down'] as const) {
-      await paths.stream(CLIENT, way, SERVER_IP, 12 << 20);
-      await paths.stream(SERVER, way, CLIENT_IP, 12 << 20);
+      await paths.stream(CLIENT, way, SERVER_IP, BULK_BYTES);
+      await paths.stream(SERVER, way, CLIENT_IP, BULK_BYTES);
     }
     assert.ok((await paths.iperf(CLIENT, SERVER_IP)) > 50);
     const [n1] = (await cluster.status()).nodes;
@@ -71,7 +74,7 @@ for (const { args, tunnelOffload } of [
   });
 
   test('bulk TCP on one node', async () => {
-    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, NEAR_IP, 12 << 20);
+    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, NEAR_IP, BULK_BYTES);
   });
 
   test('bulk TCP through a service on the other node', async () => {
@@ -79,7 +82,7 @@ for (const { args, tunnelOffload } of [
     await s.create(sliceObject('bulk', [{ ip: SERVER_IP }], { port: ServerPort.STREAM }));
     const { clusterIP = '' } = service.spec;
     await eventually(async () => paths.stream(CLIENT, 'up', clusterIP, 1000));
-    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, clusterIP, 8 << 20);
+    for (const way of ['up', 'down'] as const) await paths.stream(CLIENT, way, clusterIP, BULK_BYTES);
   });
 
   test('datagrams of every size across nodes', () =>

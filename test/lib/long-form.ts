@@ -5,4 +5,4 @@
 const LONG = process.env.TEST_LONG === '1';
 
 /** How many: in `npm test`, and in the long form. */
-export const times = (short: number, long: number): number => (LONG ? long : short);
+export const times = <T>(short: T, long: T): T => (LONG ? long : short);

@@ -8,6 +8,7 @@ import { join, relative } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { output, ROOT, run, whyNoCluster } from '../lib/cluster.ts';
+import { times } from '../lib/long-form.ts';
 import { testUnless } from '../lib/test-unless.ts';
 
 const NPM_TIMEOUT_MS = 100_000;
@@ -42,10 +43,17 @@ const npm = (cwd: string, ...args: string[]) =>
     env: NO_COMPILER,
   });
 
-/** The sources as a clone has them; the packages that build them are those of this tree. */
+/**
+ * The sources as a clone has them; the packages that build them are those of this tree. In the short form also what was compiled
+ * from them here: the compiler finds all of it up to date, and the bundles are built.
+ */
 function copySources(target: string): void {
-  const left = new Set(['.git', 'dist', 'node_modules']);
-  cpSync(ROOT, target, { recursive: true, filter: (path) => !left.has(relative(ROOT, path)) });
+  const left = new Set(['.git', times('dist/bundle', 'dist'), 'node_modules']);
+  cpSync(ROOT, target, {
+    recursive: true,
+    preserveTimestamps: true,
+    filter: (path) => !left.has(relative(ROOT, path)),
+  });
   symlinkSync(join(ROOT, 'node_modules'), join(target, 'node_modules'));
 }
 
