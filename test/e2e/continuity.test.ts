@@ -8,6 +8,7 @@ import { Failure } from '../../src/worker/control.ts';
 import { podNetns, startCluster } from '../lib/cluster.ts';
 import { ContinuityWatch } from '../lib/continuity.ts';
 import { agentPid, successor, WorkerControl } from '../lib/node-processes.ts';
+import { pauseThread } from '../lib/paused-process.ts';
 import { ProcessorWaits } from '../lib/processor-waits.ts';
 import { idlePod } from '../lib/services/services.ts';
 
@@ -79,23 +80,48 @@ async function replaced(control: WorkerControl, worker: number, how: number): Pr
   return tookMs - waits.ms(agent, failing, control.thread(worker));
 }
 
+/** The same for a worker whose thread is stopped, as by a debugger. */
+async function replacedWhenStopped(control: WorkerControl, worker: number): Promise<number> {
+  const agent = agentPid('n1');
+  const before = control.restarts(worker);
+  const goOn = pauseThread(control.thread(worker));
+  const waits = new ProcessorWaits(agent);
+  const stoppedMs = performance.now();
+  try {
+    while (control.restarts(worker) === before || !control.isLooping(worker)) {
+      assert.ok(performance.now() - stoppedMs < 30_000, `worker ${worker} is not replaced`);
+      waits.sample();
+      await sleep(2);
+    }
+    const tookMs = performance.now() - stoppedMs;
+    waits.sample();
+    return tookMs - waits.ms(agent, control.thread(worker));
+  } finally {
+    goOn();
+  }
+}
+
 /** The faster of two: other processes are still busy beside it. */
 const REPLACED_MS = 200;
 
-test('a worker that hangs or throws is replaced within 200 ms, and no connection is lost', async () => {
+test('a worker that hangs, throws or is stopped is replaced within 200 ms, and no connection is lost', async () => {
   const { status } = await cluster.get<Pod>('pod', 'far');
   const watch = new ContinuityWatch(podNetns('near'), podNetns('far'), status!.podIP!, 300);
   const control = new WorkerControl('n1');
   try {
     await watch.ready();
-    for (const how of [Failure.HANG, Failure.THROW]) {
+    for (const [how, fail] of [
+      ['hangs', (worker: number) => replaced(control, worker, Failure.HANG)],
+      ['throws', (worker: number) => replaced(control, worker, Failure.THROW)],
+      ['is stopped', (worker: number) => replacedWhenStopped(control, worker)],
+    ] as const) {
       const times: number[] = [];
       for (const worker of [0, 1]) {
-        times.push(await replaced(control, worker, how));
+        times.push(await fail(worker));
         const { lost } = await watch.report('check');
-        assert.is(lost, 0, `failure ${how} of worker ${worker}`);
+        assert.is(lost, 0, `worker ${worker} ${how}`);
       }
-      assert.ok(Math.min(...times) < REPLACED_MS, `failure ${how}: ${times.map(Math.round).join(' and ')} ms`);
+      assert.ok(Math.min(...times) < REPLACED_MS, `a worker ${how}: ${times.map(Math.round).join(' and ')} ms`);
     }
   } finally {
     control.close();

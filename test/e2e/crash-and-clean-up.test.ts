@@ -12,6 +12,7 @@ import { Failure } from '../../src/worker/control.ts';
 import {
   type Cluster,
   eventually,
+  MAIN,
   nodeNetns,
   output,
   podNetns,
@@ -89,6 +90,33 @@ test('a second agent of a node is refused with the pid of the first, and changes
   const line = openLine(podNetns('near'), CLUSTER_IP, 7000);
   await line.say('still');
   line.close();
+});
+
+test('an agent whose start fails exits with one line that says why', async () => {
+  const ip = (...args: string[]) => output(run(['ip', ...args]));
+  const node = {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'n9' },
+    spec: { podCIDR: '10.244.9.0/24' },
+    status: { addresses: [{ type: 'InternalIP', address: '172.18.0.99' }] },
+  };
+  await ip('netns', 'add', nodeNetns('n9'));
+  try {
+    // Another device has the name of the agent's own.
+    for (const args of ['add dp0 type veth peer name eth0', 'set eth0 up'])
+      await ip('-n', nodeNetns('n9'), 'link', ...args.split(' '));
+    await ip('-n', nodeNetns('n9'), 'address', 'add', '172.18.0.99/24', 'dev', 'eth0');
+    await cluster.apply(node);
+    const agent = [process.execPath, MAIN, 'agent', '--node', 'n9'];
+    const { status, stderr } = await run(['nsenter', `--net=/run/netns/${nodeNetns('n9')}`, ...agent]);
+    assert.is(status, 1, stderr);
+    assert.match(stderr, /^node n9: device dp0: .*: does another device have this name\?$/m);
+    assert.is(stderr.trim().split('\n').length, 1, stderr);
+  } finally {
+    await cluster.cli('delete', 'node', 'n9').catch(() => undefined);
+    await ip('netns', 'del', nodeNetns('n9'));
+  }
 });
 
 test('20,000 connections to a node’s health port: the agent keeps its descriptors, and its pods keep running', async () => {

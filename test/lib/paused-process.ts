@@ -28,22 +28,27 @@ const waitpid = libc.func('int waitpid(int thread, uintptr_t status, int options
 
 /** Stops all threads of a process. @returns lets them go on @throws Error if the kernel refuses */
 export function pause(pid: number): () => void {
-  const stopped = new Set<number>();
+  const stopped = new Map<number, () => void>();
   const goOn = () => {
-    for (const thread of stopped) ptrace(PTRACE_DETACH, thread, 0, 0);
+    for (const each of stopped.values()) each();
   };
   // A thread that still runs may start another.
   for (let fresh = threadsOf(pid); fresh.length > 0; fresh = threadsOf(pid).filter((thread) => !stopped.has(thread))) {
-    for (const thread of fresh) {
-      const calls = [ptrace(PTRACE_SEIZE, thread, 0, 0), ptrace(PTRACE_INTERRUPT, thread, 0, 0)];
-      if (calls.includes(-1) || waitpid(thread, 0, WALL) !== thread) {
-        goOn();
-        throw new Error(`thread ${thread} of process ${pid} cannot be stopped`);
-      }
-      stopped.add(thread);
+    try {
+      for (const thread of fresh) stopped.set(thread, pauseThread(thread));
+    } catch (error) {
+      goOn();
+      throw error;
     }
   }
   return goOn;
+}
+
+/** Stops one thread of any process. @returns lets it go on @throws Error if the kernel refuses */
+export function pauseThread(thread: number): () => void {
+  const calls = [ptrace(PTRACE_SEIZE, thread, 0, 0), ptrace(PTRACE_INTERRUPT, thread, 0, 0)];
+  if (calls.includes(-1) || waitpid(thread, 0, WALL) !== thread) throw new Error(`thread ${thread} cannot be stopped`);
+  return () => void ptrace(PTRACE_DETACH, thread, 0, 0);
 }
 
 const threadsOf = (pid: number): number[] => readdirSync(`/proc/${pid}/task`).map(Number);

@@ -24,6 +24,15 @@ export interface HostDeviceOptions {
   readonly tap?: Tap | undefined;
 }
 
+/** @throws Error naming the device */
+function open(options: Parameters<typeof openTap>[0]): Tap {
+  try {
+    return openTap(options);
+  } catch (error) {
+    throw new Error(`device ${options.name}: ${(error as Error).message}: does another device have this name?`);
+  }
+}
+
 /** Opens the device, and checks its properties. */
 export class HostDevice {
   readonly tap: Tap;
@@ -36,14 +45,14 @@ export class HostDevice {
   /**
    * Open the device. It is persistent: while no agent holds it, packets to it are dropped, and their senders retransmit
    * them. Without the device the node's kernel would answer them itself, and reset connections.
-   * @throws SystemError
+   * @throws Error naming the device
    */
   constructor(options: HostDeviceOptions, routes: RouteSocket) {
     const { name, queues, offloads, mtu } = options;
     this.options = options;
     this.routes = routes;
     this.mtu = mtu;
-    this.tap = options.tap ?? openTap({ name, queues, persist: true, offloads });
+    this.tap = options.tap ?? open({ name, queues, persist: true, offloads });
   }
 
   /** Set all of its properties, while the device is still down. @throws SystemError */
