@@ -71,8 +71,8 @@ export interface AgentOptions {
   readonly takeover?: boolean;
   /** YAML files that extend the image catalogue. */
   readonly catalogue?: readonly string[];
-  /** A second process forwards while there is no agent (standby.ts). */
-  readonly standby?: boolean;
+  /** A second process forwards while there is no agent (standby.ts), also when the container of this one has ended. */
+  readonly standby?: boolean | 'outlives container';
   readonly log?: (line: string) => void;
 }
 
@@ -102,7 +102,9 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   const recordEvent = new EventRecorder(client, nodeName).record;
 
   const directory = join(stateDir, 'nodes', nodeName);
-  const standby = options.standby ? await parts.start('standby', new NodeStandby(directory, log)) : undefined;
+  const standby = options.standby
+    ? await parts.start('standby', new NodeStandby(directory, log, options.standby === 'outlives container'))
+    : undefined;
   const inUse = standby?.isForwarding ?? false;
 
   // The tables, which everything else reads or writes. From dp0 on, frames wait in the devices' queues.

@@ -9,17 +9,19 @@
  * before.
  */
 import { spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { moveOutside } from '../linux/cgroup/outside.ts';
 import { connectTo, type DescriptorSocket, MessageReader } from '../linux/descriptor-socket.ts';
 import { close } from '../linux/ffi.ts';
 import { findProcess, type ProcessMark, signalProcess, waitGone } from '../linux/processes.ts';
 import { holdForLife, wakeWatch } from '../linux/robust-lock.ts';
 import { openShared } from '../linux/shm.ts';
 import { isTapIn, type Tap } from '../linux/tap.ts';
-import { findStandby } from '../standby/find.ts';
+import { findStandby, STANDBY_GROUP } from '../standby/find.ts';
 import {
   type DeviceOfNode,
   type FromStandby,
@@ -45,6 +47,8 @@ const START_LOOK_MS = 20;
 /** Delay before a standby that has ended is replaced, doubled each time. */
 const FIRST_RESTART_MS = 500;
 const LAST_RESTART_MS = 60_000;
+/** Of a standby that outlives its container, in the node's state directory. */
+const STANDBY_LOG = 'standby.log';
 const OWN_NAMESPACE = '/proc/self/ns/net';
 
 /** Follows the ports of the workers. */
@@ -74,11 +78,16 @@ export class NodeStandby implements Part, PortFollower {
   private restartMs = FIRST_RESTART_MS;
   private restart: NodeJS.Timeout | undefined;
   private closing = false;
+  private readonly leavesContainer: boolean;
 
-  /** @param directory the node's state directory */
-  constructor(directory: string, log: (line: string) => void) {
+  /**
+   * @param directory the node's state directory
+   * @param leavesContainer the standby is to stay when the container of this agent ends
+   */
+  constructor(directory: string, log: (line: string) => void, leavesContainer = false) {
     this.directory = directory;
     this.log = log;
+    this.leavesContainer = leavesContainer;
   }
 
   /** Connect to a standby that is running, and receive its devices. One that does not answer is killed. */
@@ -229,17 +238,21 @@ export class NodeStandby implements Part, PortFollower {
   }
 
   private async spawn(): Promise<void> {
+    // A container's runtime waits until nobody can write to its log any more.
+    const log = this.leavesContainer ? openSync(join(this.directory, STANDBY_LOG), 'w', 0o600) : undefined;
     const child = spawn(process.execPath, [PROGRAM, this.directory], {
       detached: true,
-      stdio: ['ignore', 'ignore', 'inherit'],
+      stdio: ['ignore', 'ignore', log ?? 'inherit'],
       cwd: '/',
     });
+    if (log !== undefined) closeSync(log);
     child.on('error', (error) => this.log(`the standby cannot be started: ${error.message}`));
     let ended = child.pid === undefined;
     child.on('exit', () => {
       ended = true;
     });
     child.unref();
+    if (this.leavesContainer && child.pid !== undefined) this.takeOut(child.pid);
     for (let waitedMs = 0; !ended && !this.closing && waitedMs < START_MS; waitedMs += START_LOOK_MS) {
       await sleep(START_LOOK_MS, undefined, { ref: false });
       try {
@@ -251,6 +264,14 @@ export class NodeStandby implements Part, PortFollower {
     }
     if (!ended) child.kill('SIGKILL');
     this.startLater();
+  }
+
+  private takeOut(pid: number): void {
+    try {
+      moveOutside(pid, STANDBY_GROUP);
+    } catch (error) {
+      this.log(`the standby will end with this container: ${(error as Error).message}`);
+    }
   }
 
   private startLater(): void {

@@ -6,6 +6,9 @@ import { commandLine, findProcess, type ProcessMark } from '../linux/processes.t
 /** The file that the standby holds locked, with its pid. */
 export const STANDBY_LOCK = 'standby.lock';
 
+/** The control group, on the machine, of a standby that outlives its container. */
+export const STANDBY_GROUP = 'dataplane-standby';
+
 /** The standby that was started for this directory, if its process is running. */
 export function findStandby(directory: string): ProcessMark | undefined {
   try {

@@ -5,12 +5,13 @@
 import { rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { OVERLAYS } from '../../../native-free-dataplane/overlay/modes.ts';
+import { removeOutside } from '../../linux/cgroup/outside.ts';
 import { killAll } from '../../linux/processes.ts';
 import { listShared, unlinkShared } from '../../linux/shm-files.ts';
 import { removePodFiles } from '../../runtime/cleanup.ts';
 import { podDirectories, readState } from '../../runtime/state.ts';
 import { memoryNames, SHM_PREFIX } from '../../shm-names.ts';
-import { findStandby } from '../../standby/find.ts';
+import { findStandby, STANDBY_GROUP } from '../../standby/find.ts';
 import { type Attachment, Attachments } from '../cni/attachments.ts';
 import { type CniDirectories, cniFiles } from '../cni/installation.ts';
 import { copiesIn } from '../cni/program-copy.ts';
@@ -59,6 +60,7 @@ export async function resetNode({ node, stateDir, cni }: ResetOptions): Promise<
   const removed = files.filter(removeFile).length;
   rmSync(copiesIn(cni.directories.programs), { recursive: true, force: true });
   await killAll([findStandby(directory)], GONE_MS);
+  removeOutside(STANDBY_GROUP);
   for (const { netnsPath, ifname } of pods.connected) removePodDevice(netnsPath, ifname);
   for (const pod of pods.own) await removePodFiles(pod);
   const host = removeHostState(readFormerState(join(directory, FORMER_STATE)));

@@ -36,6 +36,9 @@ network plugin beside kubelet, without it also that of kubelet. docs/real-cluste
     ...CNI_SERVICE_OPTIONS,
     ...TAKEOVER_OPTION,
     standby: { help: 'keep a second process that forwards while there is no agent; `dataplane up` does' },
+    'standby-outside': {
+      help: 'with --standby in a container that shares the processes of its machine: it stays when the container ends',
+    },
     state: { value: 'DIR', help: `directory of the node's state (default ${STATE_DIR})` },
     help: { short: 'h', help: 'show this help' },
   },
@@ -52,6 +55,9 @@ async function run(args: Args): Promise<void> {
   );
   if (!joins && alone !== undefined) {
     throw usageError(`dataplane agent: --${alone} needs --kubeconfig or --in-cluster`);
+  }
+  if (args.flag('standby-outside') && !args.flag('standby')) {
+    throw usageError('dataplane agent: --standby-outside needs --standby');
   }
   const nodeIP = args.value('node-ip', ipv4Address);
   needRoot('agent');
@@ -82,7 +88,7 @@ async function run(args: Args): Promise<void> {
     stateDir,
     catalogue: cluster?.catalogue ?? [],
     ...(cluster?.offloads && { offloads: OFFLOAD_NAMES.indexOf(cluster.offloads) as OffloadLevel }),
-    standby: args.flag('standby'),
+    standby: args.flag('standby') && (args.flag('standby-outside') ? 'outlives container' : true),
     noUnderlayShortcut: cluster?.noUnderlayShortcut ?? false,
   }).catch((error: Error) => {
     throw Object.assign(failed(`node ${node}: ${error.message}`), { cause: error });
