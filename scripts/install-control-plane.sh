@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the programs of a Kubernetes control plane for the tests in test/cluster, from the Go module proxy: etcd,
-# kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy; and prints the environment variables by which the tests find
+# kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy, kubelet, CoreDNS; and prints the environment variables by which the tests find
 # them, as NAME=VALUE. The sources stay below DIRECTORY/src. Needs Go 1.24 or later, and twenty minutes on two cores.
 #   scripts/install-control-plane.sh DIRECTORY > control-plane.env
 set -eu
@@ -8,6 +8,7 @@ set -eu
 bin=$(mkdir -p "$1" && cd "$1" && pwd)
 kubernetes=1.34.4
 etcd=3.6.5
+coredns=1.12.4
 export CGO_ENABLED=0 GOFLAGS=-mod=mod
 
 mkdir -p "$bin/src/etcd"
@@ -42,10 +43,13 @@ if [ ! -d "$bin/src/kubernetes" ]; then
 fi
 cd "$bin/src/kubernetes"
 version=k8s.io/component-base/version
-for program in kube-apiserver kube-controller-manager kube-scheduler kube-proxy; do
+for program in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet; do
   go build -ldflags "-s -w -X $version.gitVersion=v$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=34" \
     -o "$bin/$program" "./cmd/$program"
 done
+
+cd "$bin"
+GOBIN="$bin" GOFLAGS='' go install -ldflags '-s -w' "github.com/coredns/coredns@v$coredns"
 
 cat <<END
 ETCD=$bin/etcd
@@ -53,4 +57,6 @@ KUBE_APISERVER=$bin/kube-apiserver
 KUBE_CONTROLLER_MANAGER=$bin/kube-controller-manager
 KUBE_SCHEDULER=$bin/kube-scheduler
 KUBE_PROXY=$bin/kube-proxy
+KUBELET=$bin/kubelet
+COREDNS=$bin/coredns
 END

@@ -112,6 +112,8 @@ export class ControlPlane {
       ...['--etcd-servers', 'http://127.0.0.1:2379', '--advertise-address', ADDRESS, '--secure-port', `${port}`],
       ...['--tls-cert-file', certificate, '--tls-private-key-file', key],
       ...['--client-ca-file', authority, '--authorization-mode', 'RBAC', '--allow-privileged'],
+      // No name server knows the nodes.
+      '--kubelet-preferred-address-types=InternalIP',
       ...['--service-account-key-file', this.serviceAccounts('pub')],
       ...['--service-account-signing-key-file', this.serviceAccounts('key')],
       ...['--service-account-issuer', 'https://kubernetes.default.svc', '--service-cluster-ip-range', SERVICES],
@@ -128,10 +130,15 @@ export class ControlPlane {
   }
 
   /** An agent on the machine of a node. */
-  startAgent(node: string, kubeconfig = this.kubeconfig): void {
+  startAgent(node: string, kubeconfig = this.kubeconfig, args: readonly string[] = []): void {
     this.run(`agent-${node}`, nodeNetns(node), [
-      ...[process.execPath, MAIN, 'agent', '--node', node, '--kubeconfig', kubeconfig],
+      ...[process.execPath, MAIN, 'agent', '--node', node, '--kubeconfig', kubeconfig, ...args],
     ]);
+  }
+
+  /** A kubelet on the machine of a node. */
+  startKubelet(node: string, program: string, ...args: readonly string[]): void {
+    this.run(`kubelet-${node}`, nodeNetns(node), [program, '--kubeconfig', this.kubeconfig, ...args]);
   }
 
   /** End a program and wait until it has ended. */

@@ -6,13 +6,12 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { CNI_BIN_DIR, CNI_CONFIG_DIR } from '../../../src/agent/cni/installation.ts';
+import { basename, join } from 'node:path';
+import { CNI_BIN_DIR, CNI_CONFIG_DIR, type CniDirectories } from '../../../src/agent/cni/installation.ts';
 import { removeTree } from '../../../src/linux/cgroup/cgroups.ts';
 import { eventually, nodeNetns, output, type Ran, run } from '../cluster.ts';
 import { dockerArchive, tar } from '../images/make-image.ts';
 
-const SOCKET = '/run/containerd/containerd.sock';
 /** The image of sandboxes and of containers: a static busybox. */
 export const IMAGE = 'dataplane.test/busybox:1';
 /** containerd's namespaces: ctr's and that of pods. Their containers' groups have these names too. */
@@ -44,39 +43,48 @@ export function coverDirectories(work: string, ...directories: readonly string[]
   }
 }
 
+/** Where containerd finds plugins and their configurations. */
+const DEFAULT_CNI: CniDirectories = { configuration: CNI_CONFIG_DIR, programs: CNI_BIN_DIR };
+
 export class Containerd {
+  /** Of its API. */
+  readonly socket: string;
   private readonly directory: string;
   private readonly node: string;
+  private readonly cni: CniDirectories;
   private daemon: ChildProcess | undefined;
   log = '';
 
   /** @param directory its own files */
-  constructor(directory: string, node: string) {
+  constructor(directory: string, node: string, cni: CniDirectories = DEFAULT_CNI) {
     this.directory = directory;
     this.node = node;
+    this.cni = cni;
+    this.socket = join(directory, 'containerd.sock');
   }
 
   async start(): Promise<void> {
     mkdirSync(this.directory, { recursive: true });
-    mkdirSync(CNI_BIN_DIR, { recursive: true });
-    rmSync(join(CNI_BIN_DIR, 'loopback'), { force: true });
-    symlinkSync(LOOPBACK, join(CNI_BIN_DIR, 'loopback'));
+    const { configuration, programs } = this.cni;
+    mkdirSync(programs, { recursive: true });
+    rmSync(join(programs, 'loopback'), { force: true });
+    symlinkSync(LOOPBACK, join(programs, 'loopback'));
     const config = join(this.directory, 'config.toml');
     writeFileSync(
       config,
       `version = 2
 root = "${this.directory}/root"
-state = "/run/containerd/state"
+state = "${this.directory}/state"
 disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp"]
 [grpc]
-  address = "${SOCKET}"
+  address = "${this.socket}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${IMAGE}"
   disable_apparmor = true
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "${CNI_BIN_DIR}"
-    conf_dir = "${CNI_CONFIG_DIR}"
+    bin_dir = "${programs}"
+    conf_dir = "${configuration}"
 `,
     );
     const daemon = spawn('nsenter', [`--net=/run/netns/${nodeNetns(this.node)}`, 'containerd', '--config', config], {
@@ -92,6 +100,16 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.tracing.proc
     await this.importImage();
   }
 
+  /** Import an image that has this program as `/bin/NAME` and runs it. */
+  async importProgram(image: string, path: string): Promise<void> {
+    const name = `bin/${basename(path)}`;
+    const layer = await tar([
+      { name: 'bin/', type: 'directory' },
+      { name, content: readFileSync(path) },
+    ]);
+    await this.importArchive([layer], { Entrypoint: [`/${name}`] }, image);
+  }
+
   private async importImage(): Promise<void> {
     const layer = await tar([
       { name: 'bin/', type: 'directory' },
@@ -104,17 +122,22 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.tracing.proc
       ...['etc/', 'proc/', 'sys/', 'dev/', 'tmp/'].map((name) => ({ name, type: 'directory' as const })),
     ]);
     const config = { Cmd: ['/bin/sleep', '1000000'], Env: ['PATH=/bin'] };
-    const archive = join(this.directory, 'busybox.tar');
-    writeFileSync(archive, await dockerArchive([{ layers: [layer], config, names: [IMAGE] }]));
+    await this.importArchive([layer], config, IMAGE);
+  }
+
+  private async importArchive(layers: Buffer[], config: Record<string, unknown>, name: string): Promise<void> {
+    const archive = join(this.directory, 'image.tar');
+    writeFileSync(archive, await dockerArchive([{ layers, config, names: [name] }]));
     for (const namespace of NAMESPACES) await output(this.ctr('-n', namespace, 'images', 'import', archive));
+    rmSync(archive);
   }
 
   ctr(...args: readonly string[]): Promise<Ran> {
-    return this.inNode('ctr', '-a', SOCKET, ...args);
+    return this.inNode('ctr', '-a', this.socket, ...args);
   }
 
   crictl(program: string, ...args: readonly string[]): Promise<Ran> {
-    return this.inNode(program, '--runtime-endpoint', `unix://${SOCKET}`, '--timeout', '30s', ...args);
+    return this.inNode(program, '--runtime-endpoint', `unix://${this.socket}`, '--timeout', '30s', ...args);
   }
 
   private inNode(...command: readonly string[]): Promise<Ran> {
