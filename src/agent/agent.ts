@@ -13,6 +13,7 @@ import type { ApiServer } from '../api/client/api-server.ts';
 import { ApiClient } from '../api/client/client.ts';
 import { clusterOptionsOf } from '../api/cluster-options.ts';
 import { monotonicMs } from '../linux/clock.ts';
+import { giveBackMemory } from '../linux/give-back-memory.ts';
 import { OffloadLevel } from '../linux/tap.ts';
 import { openMetrics } from '../observe/metrics/exposition.ts';
 import { addNodeMetrics } from '../observe/metrics/node-metrics.ts';
@@ -53,6 +54,9 @@ import { WorkerPool } from './worker-pool.ts';
 
 /** Timeout of API requests; heartbeats are due every three seconds. */
 const API_TIMEOUT_MS = 10_000;
+
+/** How long after its start an agent gives back what only that needed, milliseconds. V8 has collected its garbage by then. */
+const REST_MS = 20_000;
 
 /** How an agent is started; everything else is read from the API. */
 export interface AgentOptions {
@@ -259,6 +263,8 @@ async function startParts(parts: Parts, options: AgentOptions, log: Log): Promis
   await parts.start('heartbeat', heartbeat);
   if (runtime) await parts.start('lease', new NodeLease(client, () => live.node));
   await parts.start('run file', new RunFile(directory, live, host.tap));
+  const rest = setTimeout(giveBackMemory, REST_MS).unref();
+  await parts.start('rest', { close: () => clearTimeout(rest) });
   const offload = host.tap.tunnelOffload ? 'on' : 'off';
   log(`node ${nodeName} is forwarding: ${config.workers} worker(s), tunnel offload ${offload}`);
 }

@@ -8,7 +8,9 @@ import { addressOf, deriveConfig, LiveConfig, type NodeConfig } from './config.t
 import { addressToward, announceNode, checkNetworks, joinedDefaults, registerNode } from './registration.ts';
 import { underlayDevice } from './underlay/underlay-device.ts';
 
-const RETRY_MS = 100;
+/** Between attempts: at first as an API needs that starts at the same time, then doubled up to the last. */
+const FIRST_RETRY_MS = 10;
+const LAST_RETRY_MS = 160;
 /** Log one line after this many attempts, and then one per LOG_EVERY. */
 const LOG_FIRST = 10;
 const LOG_EVERY = 50;
@@ -83,6 +85,7 @@ export async function previewConfig(
 
 /** The answer, once there is one. The API may be started after the agents, and its credentials corrected. */
 async function waitFor<T>(ask: () => Promise<T | undefined>, log: Log, what: string): Promise<T> {
+  let retryMs = FIRST_RETRY_MS;
   for (let attempt = 1; ; attempt++) {
     let why = '';
     try {
@@ -92,6 +95,7 @@ async function waitFor<T>(ask: () => Promise<T | undefined>, log: Log, what: str
       why = `: ${(error as Error).message}`;
     }
     if (attempt === LOG_FIRST || attempt % LOG_EVERY === 0) log(`waiting for ${what} at the API${why}`);
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    await new Promise((resolve) => setTimeout(resolve, retryMs));
+    if (attempt % 4 === 0) retryMs = Math.min(retryMs * 2, LAST_RETRY_MS);
   }
 }

@@ -44,6 +44,8 @@ const GONE_MS = 3000;
 /** How long a new standby may take to listen. */
 const START_MS = 10_000;
 const START_LOOK_MS = 20;
+/** Time that the node's pods have for themselves before the first standby is started: it takes a core for a fifth of a second. */
+const FIRST_START_MS = 1500;
 /** Delay before a standby that has ended is replaced, doubled each time. */
 const FIRST_RESTART_MS = 500;
 const LAST_RESTART_MS = 60_000;
@@ -155,7 +157,10 @@ export class NodeStandby implements Part, PortFollower {
     holdForLife(this.lifeLock);
     for (const { fds } of this.found) for (const fd of fds) close(fd);
     this.found = [];
-    if (this.socket === undefined) return void this.spawn();
+    if (this.socket === undefined) {
+      this.startLater(FIRST_START_MS);
+      return;
+    }
     if (this.state?.program !== programText(PROGRAM)) return void this.kill().then(() => this.spawn());
     this.brief();
   }
@@ -263,7 +268,7 @@ export class NodeStandby implements Part, PortFollower {
       }
     }
     if (!ended) child.kill('SIGKILL');
-    this.startLater();
+    this.startAgain();
   }
 
   private takeOut(pid: number): void {
@@ -274,10 +279,14 @@ export class NodeStandby implements Part, PortFollower {
     }
   }
 
-  private startLater(): void {
-    if (this.closing) return;
-    this.restart = setTimeout(() => void this.spawn(), this.restartMs).unref();
+  private startAgain(): void {
+    this.startLater(this.restartMs);
     this.restartMs = Math.min(this.restartMs * 2, LAST_RESTART_MS);
+  }
+
+  private startLater(delayMs: number): void {
+    if (this.closing) return;
+    this.restart = setTimeout(() => void this.spawn(), delayMs).unref();
   }
 
   /** Send everything, and watch the connection. */
@@ -297,7 +306,7 @@ export class NodeStandby implements Part, PortFollower {
       this.forget();
       if (this.closing) return;
       this.log('the standby has ended and is started again');
-      this.startLater();
+      this.startAgain();
     });
     this.send({ act: 'watch', ...(this.watched as Watched) });
     for (const { device, fds } of this.devices.values()) this.send({ act: 'add', device }, fds);

@@ -115,6 +115,8 @@ export class WorkerPool {
       maxThreads: threads,
       concurrentTasksPerWorker: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
+      // Packets allocate nothing.
+      resourceLimits: { maxYoungGenerationSizeMb: 1 },
     });
     for (let worker = 0; worker < options.workers; worker++) this.threads.push(newThread());
     const { tables, features } = options;

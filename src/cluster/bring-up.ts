@@ -25,7 +25,7 @@ import {
 } from './state.ts';
 import { anythingThere, namespaces, type TearDownReport, tearDown } from './tear-down.ts';
 import { DEFAULT_TIMEOUT_SECONDS } from './timeout.ts';
-import { makeUnderlay, underlayMtuFor } from './underlay.ts';
+import { makeNamespaces, makeUnderlay, underlayMtuFor } from './underlay.ts';
 import { waitUntilReady } from './wait-ready.ts';
 import { governOutside } from './ways-out/unroutable.ts';
 import { makesPods } from './workload-kinds.ts';
@@ -159,20 +159,26 @@ function claim(cluster: ClusterFile): void {
   }
 }
 
+/** @throws ClusterError NETWORK */
+async function makeNetwork({ nodes, options, underlayMtu, egress = false }: ClusterFile): Promise<void> {
+  await makeUnderlay(nodes, options.underlayCidr, underlayMtu);
+  const lacking = await governOutside(egress);
+  if (egress && lacking !== undefined)
+    throw new ClusterError('NETWORK', `there can be no way out of the cluster: ${lacking}`);
+}
+
 async function start(cluster: ClusterFile, wanted: BringUpOptions, signal: AbortSignal): Promise<void> {
   const { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, onProgress = () => {} } = wanted;
   const { nodes, options } = cluster;
-  onProgress('creating the network…');
-  await makeUnderlay(nodes, options.underlayCidr, cluster.underlayMtu);
-  const lacking = await governOutside(cluster.egress === true);
-  if (cluster.egress && lacking !== undefined)
-    throw new ClusterError('NETWORK', `there can be no way out of the cluster: ${lacking}`);
+  const deadline = Date.now() + timeoutSeconds * 1000;
+  onProgress('creating the network and starting the controller…');
+  await makeNamespaces(nodes);
   signal.throwIfAborted();
-  onProgress('starting the controller…');
+  // It enters the namespaces of the outside and of the nodes; the nodes' agents wait for the Node objects made below.
   cluster.supervisor = startController(wanted.program);
   writeClusterFile(cluster);
-  const deadline = Date.now() + timeoutSeconds * 1000;
-  await waitForApi(cluster.supervisor, deadline, signal);
+  const network = makeNetwork(cluster);
+  await Promise.all([network, waitForApi(cluster.supervisor, deadline, signal)]).finally(() => network.catch(() => {}));
   const client = new ApiClient(API_SOCKET, { program: 'dataplane' });
   try {
     await Promise.all(nodes.map((node) => client.create<NodeObject>(nodeObject(node, options))));

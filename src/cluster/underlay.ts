@@ -6,6 +6,7 @@
  *                                                └─ to-n2 ═══ eth0 (172.18.0.12/24) :dp-node-n2
  */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { type ClusterOptions, overlayOverhead } from '../api/cluster-options.ts';
 import { IpCommandError, runIpBatch } from '../linux/ip-command.ts';
 import { gatewayOf, prefixOf } from '../net/pod-network.ts';
@@ -21,21 +22,37 @@ export function underlayMtuFor({ mtu, overlay }: ClusterOptions): number {
 }
 
 /**
- * Creates all namespaces, devices and addresses. After a failure, `tearDown` removes what was created.
+ * Creates the namespaces of the outside and of all nodes. After a failure, `tearDown` removes what was created.
  * @throws ClusterError NETWORK
  */
+export async function makeNamespaces(nodes: readonly ClusterNode[]): Promise<void> {
+  const names = [OUTSIDE, ...nodes.map(({ name }) => nodeNetns(name))];
+  await orNetworkError(addNamespaces(names));
+}
+
+/** Creates all devices and addresses in the namespaces, which exist. @throws ClusterError NETWORK */
 export async function makeUnderlay(nodes: readonly ClusterNode[], underlayCidr: string, mtu: number): Promise<void> {
+  await orNetworkError(makeDevices(nodes, underlayCidr, mtu));
+}
+
+async function orNetworkError(work: Promise<void>): Promise<void> {
   try {
-    await makeDevices(nodes, underlayCidr, mtu);
+    await work;
   } catch (error) {
     if (!(error instanceof IpCommandError)) throw error;
     throw new ClusterError('NETWORK', `the network could not be created: ${error.message}`);
   }
 }
 
+function addNamespaces(names: readonly string[]): Promise<void> {
+  return runIpBatch(
+    [],
+    names.map((name) => `netns add ${name}`),
+  );
+}
+
 async function makeDevices(nodes: readonly ClusterNode[], underlayCidr: string, mtu: number): Promise<void> {
   const [gateway, prefix] = [gatewayOf(underlayCidr), prefixOf(underlayCidr)];
-  await runIpBatch([], [`netns add ${OUTSIDE}`]);
   await runIpBatch(
     ['-n', OUTSIDE],
     [
@@ -50,19 +67,24 @@ async function makeDevices(nodes: readonly ClusterNode[], underlayCidr: string, 
 }
 
 /**
- * Creates namespaces of nodes, and their eth0 on the underlay, which exists.
+ * Creates the namespace of a node that is not the cluster's own, and its eth0 on the underlay, which exists.
  * @throws IpCommandError
  */
-export async function connectNodes(
+export async function addNode(
+  node: Pick<ClusterNode, 'name' | 'ip'>,
+  underlayCidr: string,
+  mtu: number,
+): Promise<void> {
+  await addNamespaces([nodeNetns(node.name)]);
+  await connectNodes([node], underlayCidr, mtu);
+}
+
+async function connectNodes(
   nodes: readonly Pick<ClusterNode, 'name' | 'ip'>[],
   underlayCidr: string,
   mtu: number,
 ): Promise<void> {
   const [gateway, prefix] = [gatewayOf(underlayCidr), prefixOf(underlayCidr)];
-  await runIpBatch(
-    [],
-    nodes.map(({ name }) => `netns add ${nodeNetns(name)}`),
-  );
   await runIpBatch(
     ['-n', OUTSIDE],
     nodes.flatMap(({ name }) => [
@@ -92,10 +114,11 @@ const wire = (node: string): string => `to-${node}`;
  * If br_netfilter is loaded (Docker loads it), every frame on a bridge also passes the netfilter hooks of IP. The
  * underlay's bridge represents a switch, so these are turned off.
  */
-function passBridgeFilter(): Promise<void> {
+async function passBridgeFilter(): Promise<void> {
+  // Without the module there is nothing to do; it shows in every namespace.
+  if (!existsSync('/proc/sys/net/bridge')) return;
   const script = 'for file in /proc/sys/net/bridge/bridge-nf-call-*; do echo 0 > "$file"; done';
-  return new Promise((resolve) => {
-    // Without the module these files do not exist, and there is nothing to do.
+  await new Promise<void>((resolve) => {
     execFile('ip', ['netns', 'exec', OUTSIDE, 'sh', '-c', script], { timeout: 5000 }, () => resolve());
   });
 }

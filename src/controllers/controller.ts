@@ -127,6 +127,9 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   };
   const registry = new Registry(store, admissions, (...write) => quotas.check(...write));
   const cluster = makeCluster(store, registry, log);
+  // Agents wait for the API, and take as long to start as it does.
+  const agents =
+    given.agents && startAgentSupervisor({ ...given.agents, stateDir, onKilled: reportKilled(cluster), log });
   // What every request relies on. Everything else starts when requests are already answered.
   startNamespaceController(cluster);
   makeSystemClasses(cluster.as('apiserver', 'kube-apiserver'));
@@ -167,8 +170,6 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   access?.announce(server.securePorts);
   const url = given.access && urlForMachines(given.access, server.securePorts);
   if (access && url !== undefined) publishClusterInfo(cluster, url, access.certificates.authority);
-  const agents =
-    given.agents && startAgentSupervisor({ ...given.agents, stateDir, onKilled: reportKilled(cluster), log });
   const authority = access && { certificate: access.certificates.authority, key: access.certificates.authorityKey };
   const endControllers = await startControllers(cluster, { ...given, options, services, pods, usage, authority }).catch(
     async (error: unknown) => {

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { planNodes } from '../../src/cluster/nodes.ts';
 import type { ClusterNode } from '../../src/cluster/state.ts';
-import { makeUnderlay } from '../../src/cluster/underlay.ts';
+import { makeNamespaces, makeUnderlay } from '../../src/cluster/underlay.ts';
 import { ensureCertificates } from '../../src/controllers/access/certificates.ts';
 import { adminKubeconfig } from '../../src/controllers/access/kubeconfig.ts';
 import { dataplane, eventually, MAIN, nodeNetns, output, type Ran, run } from './cluster.ts';
@@ -70,6 +70,7 @@ export class ControlPlane {
 
   /** The machines, and the control plane on one of them, ready for requests. */
   async start(): Promise<void> {
+    await makeNamespaces(this.nodes);
     await makeUnderlay(this.nodes, '172.18.0.0/24', 1500);
     const certificates = await ensureCertificates(join(this.directory, 'pki'), SERVER_NAMES);
     writeFileSync(this.kubeconfig, adminKubeconfig(`https://${ADDRESS}:${PORT}`, certificates), { mode: 0o600 });

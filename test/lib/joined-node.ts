@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connectNodes } from '../../src/cluster/underlay.ts';
+import { addNode } from '../../src/cluster/underlay.ts';
 import { type Cluster, eventually, MAIN, nodeNetns } from './cluster.ts';
 
 /** The API of a cluster on this machine, as nodes reach it. */
@@ -40,7 +40,7 @@ export class JoinedNode {
   async make(cluster: Pick<Cluster, 'cli'>): Promise<void> {
     const config = await cluster.cli('kubeconfig');
     writeFileSync(this.kubeconfig, config.replace(/server: .*/, `server: ${API}`), { mode: 0o600 });
-    await connectNodes([{ name: this.name, ip: this.ip }], '172.18.0.0/24', 1500);
+    await addNode({ name: this.name, ip: this.ip }, '172.18.0.0/24', 1500);
   }
 
   /** Identify by a bearer token instead of the administrator's certificate. */

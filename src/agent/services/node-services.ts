@@ -136,8 +136,8 @@ export class NodeServices implements Part {
   /** All Services, slices and pods of this node are known: apply them. */
   applyAll(pods: readonly Pod[]): void {
     this.metrics.sync(() => this.sync.begin());
-    this.hostPorts.setPods(pods);
     this.route(this.sync.routedAddresses());
+    this.hostPorts.setPods(pods);
     // Also without any, to remove rules of a previous agent.
     this.routePorts(this.hostPorts.routedPorts());
     this.inForce = true;

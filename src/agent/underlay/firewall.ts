@@ -199,12 +199,25 @@ function isAccept(expr: readonly unknown[], one: Accept): boolean {
   return JSON.stringify(withoutCounters(expr)) === JSON.stringify([...one.expr, { accept: null }]);
 }
 
-/** Install our own table, replacing a previous one. @returns whether that was possible */
-export function installFirewallRules(options: NotTracked): boolean {
-  const rules = untrackedRules(options);
-  if (nft(`table ip ${NFT_TABLE}\ndelete table ip ${NFT_TABLE}\n${rules}`) !== undefined) return false;
-  // Kernels without nf_dup_ipv4 refuse this; the rest works without it.
-  nft(ownPingRules(options));
+/** Commands that install our own table, replacing a previous one. */
+export function firewallCommands(options: NotTracked): FirewallCommands {
+  return {
+    needed: `table ip ${NFT_TABLE}\ndelete table ip ${NFT_TABLE}\n${untrackedRules(options)}`,
+    // Kernels without nf_dup_ipv4 refuse this; the rest works without it.
+    wanted: ownPingRules(options),
+  };
+}
+
+/** Input of `nft -f`: what is needed, and what follows it if the kernel accepts it. */
+export interface FirewallCommands {
+  readonly needed: string;
+  readonly wanted: string;
+}
+
+/** @returns whether what is needed could be installed */
+export function installFirewallRules({ needed, wanted }: FirewallCommands): boolean {
+  if (nft(needed) !== undefined) return false;
+  nft(wanted);
   return true;
 }
 

@@ -16,7 +16,7 @@ import type { Tap } from '../../linux/tap.ts';
 import { type Cidr, parseCidr, printIp } from '../../net/address.ts';
 import { gatewayOf, macOf } from '../../net/pod-network.ts';
 import { isRoutedByKernel, overlayMatches } from '../overlay/node-overlay.ts';
-import { installFirewallRules, readRuleset } from './firewall.ts';
+import { type FirewallCommands, firewallCommands, installFirewallRules, readRuleset } from './firewall.ts';
 import { HostDevice } from './host-device.ts';
 import type { HostNetworkOptions, RoutedPort } from './host-options.ts';
 import type { HostRouting } from './host-routes.ts';
@@ -26,7 +26,7 @@ import { ensureLegacyAccepts, hasLegacyTables } from './legacy-firewall.ts';
 import { presentNodeRoutes, presentRoutes, routeArguments, SINGLE_ADDRESS, wantedRoutes } from './node-routes.ts';
 import { misrouted } from './route-probe.ts';
 import { HOST_DEVICE, NODES_TABLE, OVERLAY_DEVICE, Preference } from './rule-order.ts';
-import { installShortcut, nft, removeShortcut, setShortcutNeighbours } from './shortcut.ts';
+import { NO_SHORTCUT, nft, setShortcutNeighbours, shortcutCommands } from './shortcut.ts';
 
 /** Limit of the node's addresses with NodePorts; each needs a rule that the kernel evaluates for new connections. */
 const MAX_ADDRESSES = 256;
@@ -62,6 +62,10 @@ export class HostNetwork {
   private workers: DeviceUser | undefined;
   /** Fingerprint of rules and routes at the last check; empty if they must be checked again. */
   private checked = '';
+  /** Ours are to be changed, though nobody else has changed anything. */
+  private isDue = false;
+  /** What was last given to nft; empty if it may not be in force. */
+  private installed = '';
   /** Why the shortcut (shortcut.ts) is not installed; undefined if it is. */
   withoutShortcut: string | undefined;
   /** Undefined until they are known; until then routes of a previous agent are kept. */
@@ -127,6 +131,7 @@ export class HostNetwork {
     const devices = [this.device, ...(this.overlayDevice ? [this.overlayDevice] : [])];
     const missing = devices.filter((device) => device.ensureExists()).length;
     if (missing === 0) return devices.reduce((sum, device) => sum + device.ensureProperties(), 0);
+    // Chains of a device end with it.
     this.checked = '';
     this.addToWorkers();
     return missing;
@@ -162,11 +167,13 @@ export class HostNetwork {
     // The device first, because some sysctls belong to it.
     const repaired = this.ensureDevices() + this.sysctls.ensure();
     let missing = 0;
-    if (this.watch.fingerprint() !== this.checked) {
+    const isChanged = this.watch.fingerprint() !== this.checked;
+    if (isChanged || this.isDue) {
       missing = this.restore();
-      this.withoutShortcut = this.updateShortcut();
-      this.withoutNft = this.installUntracked();
+      if (isChanged) this.installed = '';
+      this.installNftables();
       this.checked = this.watch.fingerprint();
+      this.isDue = false;
     }
     this.probe();
     return repaired + missing;
@@ -212,7 +219,11 @@ export class HostNetwork {
    */
   setServiceAddresses(addresses: ReadonlySet<string>): void {
     this.serviceAddresses = new Set(addresses);
+    // Until the host ports are known too: then both are applied.
+    if (this.hostPorts === undefined) return;
     this.followRoutes();
+    // The addresses are in the nftables too, which can wait for the next check.
+    this.isDue = true;
   }
 
   /** Apply the host ports of this node's pods. @throws as setServiceAddresses */
@@ -220,7 +231,7 @@ export class HostNetwork {
     if (JSON.stringify(ports) === JSON.stringify(this.hostPorts)) return;
     this.hostPorts = ports;
     this.sysctls.setHostPorts(ports.map(({ port }) => port));
-    this.checked = '';
+    this.isDue = true;
     this.ensure();
   }
 
@@ -228,7 +239,7 @@ export class HostNetwork {
   setKept(kept: readonly string[]): void {
     if (same(kept, this.kept)) return;
     this.kept = kept;
-    this.checked = '';
+    this.isDue = true;
     this.ensure();
   }
 
@@ -242,7 +253,7 @@ export class HostNetwork {
     if (sameEntries(local, this.localAddresses) && same(networks, this.routedNetworks)) return;
     this.localAddresses = local;
     this.routedNetworks = networks;
-    this.checked = '';
+    this.isDue = true;
     this.ensure();
   }
 
@@ -298,8 +309,21 @@ export class HostNetwork {
   setUnderlayMtu(mtu: number): void {
     this.device.setMtu(mtu);
     this.overlayDevice?.setMtu(mtu);
-    this.checked = '';
+    this.isDue = true;
     this.ensure();
+  }
+
+  /** Install the shortcut and the `notrack` rules, unless they are installed; by one process if the kernel accepts all. */
+  private installNftables(): void {
+    const [shortcut, firewall] = [this.shortcut(), this.firewall()];
+    const all = `${shortcut}${firewall.needed}${firewall.wanted}`;
+    if (all === this.installed) return;
+    const { noUnderlayShortcut } = this.options;
+    const isDone = nft(all) === undefined;
+    const why = isDone ? undefined : nft(shortcut);
+    this.withoutShortcut = noUnderlayShortcut ? 'switched off' : why;
+    this.withoutNft = !isDone && !installFirewallRules(firewall);
+    this.installed = all;
   }
 
   /** What the rules of nftables match, in both of our tables. */
@@ -310,20 +334,15 @@ export class HostNetwork {
     return { ...local, clusterNetworks, hostPorts, kept, nodePortRange, masqueradePorts };
   }
 
-  /** Install the `notrack` rules. @returns true if that failed, as without nftables */
-  private installUntracked(): boolean {
+  private firewall(): FirewallCommands {
     const serviceAddresses = [...(this.serviceAddresses ?? [])];
-    return !installFirewallRules({ ...this.matched(), serviceAddresses, mtu: this.device.mtu });
+    return firewallCommands({ ...this.matched(), serviceAddresses, mtu: this.device.mtu });
   }
 
-  /** Install the shortcut. @returns why it is not installed; undefined if it is */
-  private updateShortcut(): string | undefined {
+  private shortcut(): string {
     const { options } = this;
-    if (options.noUnderlayShortcut) {
-      removeShortcut();
-      return 'switched off';
-    }
-    return installShortcut({
+    if (options.noUnderlayShortcut) return NO_SHORTCUT;
+    return shortcutCommands({
       ...options,
       ...this.matched(),
       prefix: options.underlayPrefix,

@@ -12,7 +12,7 @@ import { wantedSettings } from './host-sysctls.ts';
 import { removeLegacyAccepts } from './legacy-firewall.ts';
 import { presentNodeRoutes, presentRoutes } from './node-routes.ts';
 import { HOST_DEVICE, NODES_TABLE, OVERLAY_DEVICE } from './rule-order.ts';
-import { removeShortcut } from './shortcut.ts';
+import { NO_SHORTCUT, nft } from './shortcut.ts';
 
 /** What was removed or restored. */
 export interface RemovedHostState {
@@ -24,7 +24,7 @@ export interface RemovedHostState {
 
 /** Remove everything, in the network namespace of this process. @throws IpCommandError; what follows is then still there */
 export function removeHostState(former: FormerHost): RemovedHostState {
-  removeShortcut();
+  nft(NO_SHORTCUT);
   removeFirewallRules(former.nameServer);
   removeLegacyAccepts(former.nameServer);
   const rules = removeRules();

@@ -109,17 +109,13 @@ function broadcastOf(ip: string, prefix: number): string {
   return printIp({ family: 4, value: parseCidr(`${ip}/${prefix}`)!.last });
 }
 
-/** Install the shortcut, replacing a previous one. @returns why it cannot be installed; undefined on success */
-export function installShortcut(options: ShortcutOptions): string | undefined {
-  // Create the table before deleting it, so that the deletion cannot fail: nft runs all commands or none.
-  return nft(
-    `table netdev ${TABLE}\ndelete table netdev ${TABLE}\n${shortcutRules(options)}${elements(options.neighbours)}`,
-  );
-}
+/** Input of `nft -f` that removes the shortcut, if it is installed. */
+// Create the table before deleting it, so that the deletion cannot fail: nft runs all commands or none.
+export const NO_SHORTCUT = `table netdev ${TABLE}\ndelete table netdev ${TABLE}\n`;
 
-/** Remove the shortcut, if it is installed. */
-export function removeShortcut(): void {
-  nft(`table netdev ${TABLE}\ndelete table netdev ${TABLE}\n`);
+/** Input of `nft -f` that installs the shortcut, replacing a previous one. */
+export function shortcutCommands(options: ShortcutOptions): string {
+  return `${NO_SHORTCUT}${shortcutRules(options)}${elements(options.neighbours)}`;
 }
 
 /** Run nft commands, all or none. @returns why it failed; undefined on success */

@@ -83,6 +83,13 @@ export const enterProcesses = (processesOf: number | undefined): string[] =>
     ? ['unshare', '--pid', '--']
     : ['nsenter', '--no-fork', '--target', String(processesOf), '--pid', '--'];
 
+/** Arguments that start the keeper in a mount namespace of its own; those of enterProcesses too, unless an image does it. */
+export function ownMounts({ root, processesOf }: Pick<LaunchPlan, 'root' | 'processesOf'>): string[] {
+  const words = ['unshare', '--mount', '--propagation', 'private'];
+  if (root !== undefined) return [...words, '--'];
+  return processesOf === undefined ? [...words, '--pid', '--'] : [...words, '--', ...enterProcesses(processesOf)];
+}
+
 export const SCRIPT_FILE = 'launch.sh';
 export const ENVIRONMENT_FILE = 'environment';
 
@@ -146,14 +153,14 @@ fail() { echo "$*" >&6; exit 128; }
 # The root: the host's, with all changes in memory.
 R="$D/root"
 ${plan.makeExecutable === undefined ? '' : `mount -n -o remount,bind,exec ${quote(plan.makeExecutable)}\n`}mount -n -t tmpfs -o nodev,mode=0755 dataplane "$R"
-mkdir "$R/root" ${plan.layers.map((_, i) => `"$R/upper${i}" "$R/work${i}"`).join(' ')}
+mkdir "$R/root" ${plan.layers.map((_, i) => `"$R/upper${i}" "$R/work${i}"`).join(' ')} "$R/upper0/${OLD_ROOT}"
 ${plan.layers.map(layerLines).join('\n')}
 cd "$R/root"
-mkdir ${OLD_ROOT}
 pivot_root . ${OLD_ROOT}
 cd /
 mount -n -a -T "/${OLD_ROOT}$D/kernel.fstab"
-${deviceLines(plan)}ln -s pts/ptmx /dev/ptmx
+${deviceLines(plan)}
+ln -s pts/ptmx /dev/ptmx
 mkdir -p /run/lock ${directoriesOf(plan).map(quote).join(' ')}
 cp -dR --remove-destination "/${OLD_ROOT}$D/files/." /
 ${mountLines(plan)}${joinLines(plan)}umount -n -l /${OLD_ROOT}
@@ -177,15 +184,18 @@ function layerLines(path: string, i: number): string {
   return `${overlay} 2>/dev/null || mount -n -o bind,ro,nodev ${quote(path)} "$R/root"${quote(at)} 2>/dev/null || :`;
 }
 
-/** Device nodes are bound over empty files, because /dev itself allows none; links are copied. */
+/**
+ * Device nodes are bound over empty files, because /dev itself allows none; links are copied. With one process for all of each:
+ * starting them is most of what a container's start takes.
+ */
 function deviceLines({ devices }: LaunchPlan): string {
-  return devices
-    .map((path) => {
-      const source = quote(`/${OLD_ROOT}${path}`);
-      const target = quote(path);
-      return `if [ -h ${source} ]; then cp -dR ${source} ${target}; else : > ${target}; mount -n -o bind ${source} ${target}; fi\n`;
-    })
-    .join('');
+  return `links=
+for path in ${devices.map(quote).join(' ')}; do
+  if [ -h "/${OLD_ROOT}$path" ]; then links="$links /${OLD_ROOT}$path"
+  else : > "$path"; echo "/${OLD_ROOT}$path $path none bind 0 0"; fi
+done > "/${OLD_ROOT}$R/devices.fstab"
+mount -n -a -T "/${OLD_ROOT}$R/devices.fstab"
+[ -z "$links" ] || cp -dR $links /dev`;
 }
 
 function directoriesOf(plan: LaunchPlan): string[] {

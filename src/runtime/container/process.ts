@@ -22,7 +22,7 @@ import { OCI_LOG, ociFiles, READY } from '../oci/bundle.ts';
 import { whyNotStarted } from '../oci/errors.ts';
 import { imageLaunchFiles } from './image-launch.ts';
 import { firstLine } from './launch.ts';
-import { enterProcesses, type LaunchPlan, launchFiles, SCRIPT_FILE } from './launch-script.ts';
+import { type LaunchPlan, launchFiles, ownMounts, SCRIPT_FILE } from './launch-script.ts';
 
 const START_MS = 20_000;
 const KILLED_MS = 10_000;
@@ -64,8 +64,7 @@ export async function startContainer(
     writeFileSync(join(plan.directory, name), text, { mode: 0o600 }); // The environment may hold secrets.
   }
   const words = ['--target', String(pausePid), '--net', '--uts', '--ipc', '--'];
-  words.push('unshare', '--mount', '--propagation', 'private', '--');
-  if (plan.root === undefined) words.push(...enterProcesses(plan.processesOf)); // With an image that is done later.
+  words.push(...ownMounts(plan));
   const child: ChildProcess = spawn('nsenter', [...words, 'sh', join(plan.directory, SCRIPT_FILE)], {
     detached: true,
     cwd: '/',
