@@ -35,8 +35,22 @@ export function flowText(
     reply: readTuple(table, words, at + Rec.TUPLES + table.tupleWords),
     packets: [words[at + Rec.PACKETS_ORIGINAL]! >>> 0, words[at + Rec.PACKETS_REPLY]! >>> 0],
     bytes: [doubles[(at + Rec.BYTES_ORIGINAL) >> 1]!, doubles[(at + Rec.BYTES_REPLY) >> 1]!],
-    status: STATUS_NAMES.filter(([bit]) => (meta & bit) !== 0).map(([, name]) => name),
+    status: statusOf(meta),
   };
+}
+
+const STATUS_MASK: number = STATUS_NAMES.reduce((mask, [bit]) => mask | bit, 0);
+/** Every combination that has been printed: events of connections are printed by the thousand. */
+const statuses = new Map<number, readonly string[]>();
+
+function statusOf(meta: number): readonly string[] {
+  const bits = meta & STATUS_MASK;
+  let names = statuses.get(bits);
+  if (names === undefined) {
+    names = STATUS_NAMES.filter(([bit]) => (bits & bit) !== 0).map(([, name]) => name);
+    statuses.set(bits, names);
+  }
+  return names;
 }
 
 function readTuple({ addressWords }: Conntrack, words: Int32Array, at: number): TupleText {

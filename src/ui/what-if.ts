@@ -32,7 +32,8 @@ export function whatIf(cluster: WhatIfCluster, change: Change): WhatIfAnswer {
   const then = { ...cluster, policies, namespaces };
   const judged = changedConnections(cluster.seen, cluster.endsOf(cluster.pods), cluster, then, cluster.endsOf(pods));
   return {
-    checked: cluster.flows.length,
+    // As changes are: a client's connections to a port are one.
+    checked: cluster.seen.length,
     changes: [
       ...judged.map(({ from, to, protocol, port, after, deniedBy }): WhatIfChange => {
         const why = after === 'denied' ? deniedBy : `denied now by ${deniedBy}`;

@@ -24,6 +24,7 @@ import {
   type End,
   type FlowFilter,
   FlowFilters,
+  isNode,
   PROTOCOLS,
   TCP_FLAGS,
   type Test,
@@ -144,17 +145,43 @@ export function readFlowFilters(args: Args): FlowFilters {
  * what is asked for most is considered.
  */
 export function mayBeMessages(args: Args): boolean {
-  const { inOrder } = args;
-  const reversed = (at: number): boolean => inOrder[at - 1]?.name === 'not';
-  const valuesOf = (wanted: string) =>
-    inOrder.flatMap(({ name, value = '' }, at) => (name === wanted && !reversed(at) ? [value.toLowerCase()] : []));
-  if (inOrder.some(({ name }) => name.endsWith('fqdn'))) return true;
-  const [types, verdicts, protocols] = [valuesOf('type'), valuesOf('verdict'), valuesOf('protocol')];
+  const of = (wanted: string) => valuesOf(args, wanted);
+  if (args.inOrder.some(({ name }) => name.endsWith('fqdn'))) return true;
+  const [types, verdicts, protocols] = [of('type'), of('verdict'), of('protocol')];
   return (
     (types.length === 0 || types.includes('l7')) &&
     (verdicts.length === 0 || verdicts.includes('forwarded')) &&
     (protocols.length === 0 || protocols.some((one) => ['dns', 'http', 'udp', 'tcp'].includes(one))) &&
-    valuesOf('tcp-flags').length + valuesOf('drop-reason-desc').length === 0
+    of('tcp-flags').length + of('drop-reason-desc').length === 0
+  );
+}
+
+/**
+ * Can events of connections pass the filters? If not, nodes need not record them. As above, only what is asked for most is
+ * considered.
+ */
+export function mayBeConnections(args: Args): boolean {
+  if (args.has('allowlist')) return true;
+  const [types, verdicts] = [valuesOf(args, 'type'), valuesOf(args, 'verdict')];
+  return (
+    (types.length === 0 || types.some((type) => /^(trace|policy-verdict)/.test(type))) &&
+    (verdicts.length === 0 || verdicts.includes('forwarded')) &&
+    valuesOf(args, 'drop-reason-desc').length === 0
+  );
+}
+
+/** The nodes whose events can pass the filters; all if none can. */
+export function nodesThatMayPass(args: Args, nodes: readonly string[]): readonly string[] {
+  const patterns = valuesOf(args, 'node-name');
+  if (patterns.length === 0 || args.has('allowlist')) return nodes;
+  const passing = nodes.filter((node) => patterns.some((pattern) => isNode(pattern)(node)));
+  return passing.length > 0 ? passing : nodes;
+}
+
+/** Values of a filter that is not reversed, in lower case. */
+function valuesOf({ inOrder }: Args, wanted: string): string[] {
+  return inOrder.flatMap(({ name, value = '' }, at) =>
+    name === wanted && inOrder[at - 1]?.name !== 'not' ? [value.toLowerCase()] : [],
   );
 }
 

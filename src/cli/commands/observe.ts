@@ -4,7 +4,13 @@ import { createInterface } from 'node:readline';
 import type { Flow, FlowResponse } from '../../observe/hubble/flow.ts';
 import { type Args, type Command, operandsAtMost } from '../args/args.ts';
 import { endOnSignals } from '../args/capture-args.ts';
-import { FLOW_FILTER_OPTIONS, mayBeMessages, readFlowFilters } from '../args/flow-filter.ts';
+import {
+  FLOW_FILTER_OPTIONS,
+  mayBeConnections,
+  mayBeMessages,
+  nodesThatMayPass,
+  readFlowFilters,
+} from '../args/flow-filter.ts';
 import { pointInTime } from '../args/point-in-time.ts';
 import { oneOf, wholeNumber } from '../args/values.ts';
 import { BRING_UP, failed, NOT_UP, needRoot, usageError } from '../errors.ts';
@@ -66,6 +72,8 @@ const LAST = 20;
 interface Selection {
   /** May messages of applications be among them? */
   readonly messages: boolean;
+  /** May events of connections be among them? */
+  readonly connections: boolean;
   readonly passes: (flow: Flow) => boolean;
   readonly last: number | undefined;
   readonly first: number | undefined;
@@ -99,8 +107,9 @@ async function run(args: Args): Promise<void> {
   const names = await openFlowNames();
   if (names.missing !== undefined) note(`names are missing: ${names.missing}`);
   try {
-    if (following) await follow({ nodes, names, http: args.flag('http') }, selection, printer);
-    else await showPast(nodes, names, selection, printer);
+    const of = { nodes, passing: nodesThatMayPass(args, nodes), names };
+    if (following) await follow({ ...of, http: args.flag('http') }, selection, printer);
+    else await showPast(of, selection, printer);
   } finally {
     names.close();
   }
@@ -156,7 +165,9 @@ function readSelection(args: Args, following: boolean): Selection {
     args.value('last', number) ?? (following ? (args.has('since') ? undefined : 0) : bounded ? undefined : LAST);
   return {
     messages: mayBeMessages(args),
+    connections: mayBeConnections(args),
     passes: (flow) => {
+      if (!bounded) return filters.passes(flow);
       const at = Date.parse(flow.time);
       return at >= since && at <= until && filters.passes(flow);
     },
@@ -174,8 +185,15 @@ function selected(flows: readonly Flow[], { passes, last, first }: Selection): r
 
 type Names = import('../sources/flow-names.ts').FlowNames;
 
+interface Observed {
+  readonly nodes: readonly string[];
+  /** Those of them whose events can pass the filters. */
+  readonly passing: readonly string[];
+  readonly names: Names;
+}
+
 /** Where events come from: connections, and packets that did not arrive. */
-async function eventSources(nodes: readonly string[]) {
+async function eventSources(nodes: readonly string[], { connections }: Selection) {
   const [{ connectionEvents }, { dropEvents }, { followEvents, pastEvents }, { flowsOfEvents }] = await Promise.all([
     import('../sources/conntrack-events.ts'),
     import('../sources/drop-events.ts'),
@@ -183,37 +201,38 @@ async function eventSources(nodes: readonly string[]) {
     import('../sources/flow-maker.ts'),
   ]);
   const sources: EventSource<FlowEvent | DropEvent | MessageEvent>[] = [
-    ...connectionEvents(nodes),
+    ...(connections ? connectionEvents(nodes) : []),
     ...dropEvents(nodes),
   ];
   return { sources, followEvents, pastEvents, flowsOfEvents };
 }
 
 async function showPast(
-  nodes: readonly string[],
-  names: Names,
+  { nodes, passing, names }: Observed,
   selection: Selection,
   printer: FlowPrinter,
 ): Promise<void> {
-  const { sources, pastEvents, flowsOfEvents } = await eventSources(nodes);
+  const { sources, pastEvents, flowsOfEvents } = await eventSources(passing, selection);
   const flowsOf = flowsOfEvents(names, nodes);
   const events = pastEvents(sources);
   for (const source of sources) source.close();
   for (const flow of selected(events.flatMap(flowsOf), selection)) printer.flow(flow);
   printer.end();
-  if (!events.some(({ kind }) => kind !== 'DROP'))
+  if (selection.connections && !events.some(({ kind }) => kind !== 'DROP'))
     note('no connections are recorded: nodes record them only while `dataplane observe -f` runs');
 }
 
-interface Followed {
-  readonly nodes: readonly string[];
-  readonly names: Names;
+interface Followed extends Observed {
   /** Also HTTP. */
   readonly http: boolean;
 }
 
-async function follow({ nodes, names, http }: Followed, selection: Selection, printer: FlowPrinter): Promise<void> {
-  const { sources, followEvents, flowsOfEvents } = await eventSources(nodes);
+async function follow(
+  { nodes, passing, names, http }: Followed,
+  selection: Selection,
+  printer: FlowPrinter,
+): Promise<void> {
+  const { sources, followEvents, flowsOfEvents } = await eventSources(passing, selection);
   if (selection.messages) {
     const { messageEvents } = await import('../sources/message-events.ts');
     sources.push(...messageEvents(nodes, { http, note }));

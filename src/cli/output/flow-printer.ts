@@ -14,6 +14,9 @@ import { layOut } from './table.ts';
 export const FLOW_FORMATS = ['compact', 'table', 'dict', 'json', 'jsonpb'] as const;
 export type FlowFormat = (typeof FLOW_FORMATS)[number];
 
+/** Most lines that are written at once. */
+const MAX_LINES = 256;
+
 export class FlowPrinter {
   private readonly format: FlowFormat;
   private readonly options: PrintOptions;
@@ -21,6 +24,8 @@ export class FlowPrinter {
   private readonly rows: string[][] | undefined;
   private readonly widths: number[] = [];
   private printed = 0;
+  /** Lines that are not written yet. */
+  private lines: string[] = [];
 
   /** @param following flows are printed as they come, so that the columns of a table can only grow */
   constructor(format: FlowFormat, options: PrintOptions, following: boolean) {
@@ -30,13 +35,13 @@ export class FlowPrinter {
   }
 
   flow(flow: Flow): void {
-    if (this.format === 'compact') print(printCompact(flow, this.options));
+    if (this.format === 'compact') this.line(printCompact(flow, this.options));
     else if (this.format === 'table') {
       if (this.printed === 0) this.row(tableHeader(this.options));
       this.row(tableRow(flow, this.options));
     } else if (this.format === 'dict') {
-      if (this.printed > 0) print(DICT_SEPARATOR);
-      print(printDict(flow, this.options));
+      if (this.printed > 0) this.line(DICT_SEPARATOR);
+      this.line(printDict(flow, this.options));
     } else this.response({ flow, node_name: flow.node_name, time: flow.time });
     this.printed++;
   }
@@ -50,11 +55,12 @@ export class FlowPrinter {
   }
 
   end(): void {
+    this.write();
     if (this.rows !== undefined && this.rows.length > 0) print(layOut(this.rows));
   }
 
   private response(response: FlowResponse): void {
-    print(JSON.stringify(response));
+    this.line(JSON.stringify(response));
   }
 
   private row(cells: string[]): void {
@@ -66,11 +72,19 @@ export class FlowPrinter {
     cells.forEach((cell, i) => {
       widths[i] = Math.max(widths[i] ?? 0, cell.length);
     });
-    print(
-      cells
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-        .join('   ')
-        .trimEnd(),
-    );
+    const columns = cells.map((cell, i) => cell.padEnd(widths[i] ?? 0));
+    this.line(columns.join('   ').trimEnd());
+  }
+
+  /** Written with the others of this turn: a write costs as much as making a line. */
+  private line(text: string): void {
+    if (this.lines.length === 0) queueMicrotask(() => this.write());
+    this.lines.push(text);
+    if (this.lines.length >= MAX_LINES) this.write();
+  }
+
+  private write(): void {
+    if (this.lines.length > 0) print(this.lines.join('\n'));
+    this.lines = [];
   }
 }

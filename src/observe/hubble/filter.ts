@@ -202,9 +202,15 @@ export const byDropReason =
 
 /** @param text name of a node; `*` stands for any text */
 export function byNode(text: string): Test {
+  const is = isNode(text);
+  return (flow) => is(flow.node_name);
+}
+
+/** As byNode, of a name. */
+export function isNode(text: string): (name: string) => boolean {
   const literal = (part: string): string => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
   const pattern = new RegExp(`^${text.split('*').map(literal).join('.*')}$`);
-  return (flow) => pattern.test(flow.node_name);
+  return (name) => pattern.test(name);
 }
 
 export const byDirection =

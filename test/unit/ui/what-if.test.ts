@@ -72,7 +72,9 @@ const changes = (objects: readonly KubeObject[], remove = false, now = cluster()
 test('what changes nothing for a connection is no change', () => {
   assert.equal(changes([service()]), []);
   assert.equal(changes([policy('p', { podSelector: { matchLabels: { app: 'other' } } })]), []);
-  assert.is(whatIf(cluster(), { objects: [service()], remove: false }).checked, 1);
+  const second = { ...FLOW, original: { ...FLOW.original, srcPort: 40_001 } };
+  const { checked } = whatIf(cluster({ flows: [FLOW, second] }), { objects: [service()], remove: false });
+  assert.is(checked, 1, 'connections of one client to one port are one, as in what changes');
 });
 
 test('a policy that isolates the endpoint denies the connection, and deleting it allows it', () => {

@@ -3,7 +3,13 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Verdict } from '../../../../native-free-dataplane/verdicts.ts';
 import { parseCommandLine } from '../../../../src/cli/args/args.ts';
-import { FLOW_FILTER_OPTIONS, mayBeMessages, readFlowFilters } from '../../../../src/cli/args/flow-filter.ts';
+import {
+  FLOW_FILTER_OPTIONS,
+  mayBeConnections,
+  mayBeMessages,
+  nodesThatMayPass,
+  readFlowFilters,
+} from '../../../../src/cli/args/flow-filter.ts';
 import { pointInTime } from '../../../../src/cli/args/point-in-time.ts';
 import { CliError, Exit } from '../../../../src/cli/errors.ts';
 import {
@@ -190,6 +196,30 @@ test('messages are looked for unless no filter can let one through', () => {
   ]) {
     assert.not(wanted(line), line);
   }
+});
+
+test('connections are followed unless no filter can let one through, and only at nodes that can pass', () => {
+  const wanted = (line: string) => mayBeConnections(parsed(...line.split(' ').filter(Boolean)));
+  for (const line of [
+    '',
+    '--pod client',
+    '--type trace:to-overlay',
+    '-t policy-verdict',
+    '--not --type trace',
+    '--verdict forwarded',
+  ]) {
+    assert.ok(wanted(line), line);
+  }
+  for (const line of ['--verdict DROPPED', '--type drop', '--type l7', '--drop-reason-desc POLICY_DENIED']) {
+    assert.not(wanted(line), line);
+  }
+  const nodes = (...argv: string[]) => nodesThatMayPass(parsed(...argv), ['n1', 'n2', 'm1']);
+  assert.equal(nodes(), ['n1', 'n2', 'm1']);
+  assert.equal(nodes('--node-name', 'n*'), ['n1', 'n2']);
+  assert.equal(nodes('--node-name', 'n2', '--node-name', 'm1'), ['n2', 'm1']);
+  assert.equal(nodes('--not', '--node-name', 'n2'), ['n1', 'n2', 'm1'], 'the filter itself leaves it out');
+  assert.equal(nodes('--node-name', 'x'), ['n1', 'n2', 'm1']);
+  assert.equal(nodes('--node-name', 'n2', '--allowlist', '{"protocol":["dns"]}'), ['n1', 'n2', 'm1']);
 });
 
 test.run();
