@@ -175,6 +175,11 @@ test('a packet with a source address that is not its pod’s is a drop of the po
   );
 });
 
+test('a packet without addresses is a drop of the pod that sent it', async () => {
+  const drops = await cluster.cli('observe', '--all', '--drop-reason-desc', 'ipv6-not-forwarded');
+  assert.match(drops, / \(ipv6-not-forwarded from default\/(client|web): IPv6 is not forwarded yet\.\)$/m);
+});
+
 test('recorded flows are shown again, from the nodes and from a file', async () => {
   const past = await cluster.cli(
     'observe',

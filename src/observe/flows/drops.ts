@@ -9,7 +9,14 @@ import { hasPorts } from '../../../native-free-dataplane/wire/ports.ts';
 import { TCP_ACK, TCP_SYN } from '../../../native-free-dataplane/wire/tcp.ts';
 import { deniedDirection } from '../failures.ts';
 import { ciliumReason } from '../hubble/drop-reasons.ts';
-import { EventType, type Flow, OTHER_REASON, type PolicyName, type TrafficDirection } from '../hubble/flow.ts';
+import {
+  EventType,
+  type Flow,
+  type FlowEndpoint,
+  OTHER_REASON,
+  type PolicyName,
+  type TrafficDirection,
+} from '../hubble/flow.ts';
 import type { FlowAddresses } from './addresses.ts';
 import { icmpSummary, layer4Of, tcpFlagsOf } from './layer4.ts';
 import { type FlowPolicies, policyName } from './policies.ts';
@@ -55,7 +62,7 @@ export function flowsOfDrop({ node, drop, rule, sender }: DropEvent, time: strin
   } as const;
   const summary = packet === undefined ? VERDICTS[verdict]?.sentence : summaryOf(packet);
   const denied = packet && deniedBy(verdict, packet, source, rule);
-  const denier = denied === undefined ? forgedText(packet, sender) : denierText(denied, rule);
+  const denier = denied === undefined ? senderText(packet, sender, common.source) : denierText(denied, rule);
   const dropped: Flow = {
     ...common,
     uuid: randomUUID(),
@@ -149,9 +156,19 @@ function denierText({ egress_denied_by, ingress_denied_by }: Partial<Flow>, rule
   return names.length === 0 ? '' : ` by ${names.join(', ')}`;
 }
 
-/** ` with source 192.0.2.1`, if that is not the sender's own address. */
-const forgedText = (packet: DroppedPacket | undefined, sender: string | undefined): string =>
-  packet === undefined || sender === undefined || packet.src === sender ? '' : ` with source ${packet.src}`;
+/**
+ * What the columns do not show of the sender: ` with source 192.0.2.1`, if that is not its own address, or
+ * ` from default/web`, if the packet has no addresses.
+ */
+function senderText(
+  packet: DroppedPacket | undefined,
+  sender: string | undefined,
+  endpoint: FlowEndpoint | undefined,
+): string {
+  if (sender === undefined) return '';
+  if (packet !== undefined) return packet.src === sender ? '' : ` with source ${packet.src}`;
+  return endpoint?.pod_name === undefined ? '' : ` from ${endpoint.namespace}/${endpoint.pod_name}`;
+}
 
 function policyNames({ policies, tier }: NumberedRule): PolicyName[] {
   if (tier !== 'namespaced') return [policyName(policies, tier)];

@@ -35,10 +35,7 @@ export function stampMilli(time: string): string {
 /** Names and ports of both ends, as in the packet. */
 function hostNames(flow: Flow, numeric: boolean): { source: string; destination: string } {
   const { IP, l4 } = flow;
-  if (IP === undefined) {
-    const { namespace = '', pod_name } = flow.source ?? {};
-    return { source: pod_name === undefined || numeric ? '' : joined(namespace, pod_name), destination: '' };
-  }
+  if (IP === undefined) return { source: '', destination: '' };
   const ports = l4?.TCP ?? l4?.UDP ?? l4?.SCTP;
   const name = (end: 'source' | 'destination'): string => {
     if (numeric) return IP[end];
