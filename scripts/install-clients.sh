@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds and installs the programs of others that test/e2e/clients/ and test/conformance/policy-oracle.test.ts run, in a
-# directory outside of the project, and prints the environment variables by which the tests find them, as NAME=VALUE. What is
-# there already is kept. Needs Go 1.26, npm and Python 3, and takes ten minutes at first.
+# Builds and installs the programs of others that test/e2e/clients/, test/e2e/cni-runtimes.test.ts, test/cluster/shipping.test.ts
+# and test/conformance/policy-oracle.test.ts run, in a directory outside of the project, and prints the environment variables by
+# which the tests find them, as NAME=VALUE. What is there already is kept. Needs Go 1.26, npm and Python 3, and takes ten minutes
+# at first.
 #   scripts/install-clients.sh DIRECTORY > clients.env
 set -eu
 [ $# = 1 ] || { echo 'usage: scripts/install-clients.sh DIRECTORY' >&2; exit 2; }
@@ -44,6 +45,8 @@ program_of() {
 
 command_of HELM3 helm-3 helm.sh/helm/v3/cmd/helm@v3.22.0
 command_of HELM4 helm-4 helm.sh/helm/v4/cmd/helm@v4.3.1
+command_of CNITOOL cnitool github.com/containernetworking/cni/cnitool@v1.3.0
+command_of CRICTL crictl sigs.k8s.io/cri-tools/cmd/crictl@v1.34.0
 command_of STERN stern github.com/stern/stern@v1.33.0
 command_of K9S k9s github.com/derailed/k9s@v0.50.16
 program_of CLIENT_GO e2e/clients/client-go k8s.io/client-go@v0.37.2

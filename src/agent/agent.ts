@@ -96,8 +96,16 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
 async function startParts(parts: Parts, options: AgentOptions, log: Log): Promise<void> {
   const { node: nodeName, offloads = OffloadLevel.TUNNEL, noUnderlayShortcut = false, stateDir, catalogue } = options;
-  const onRefused = (kind: string, error: Error) => log(`the API refuses the list of ${kind}: ${error.message}`);
-  const api = new ApiClient(options.api, { timeoutMs: API_TIMEOUT_MS, program: 'kubelet', onRefused });
+  const onRefused = (kind: string, error: Error) => log(`the API refuses to list or watch ${kind}: ${error.message}`);
+  const onAllowed = (kind: string) => log(`the API lists ${kind} again`);
+  const onForbidden = (error: Error) => log(`the agent lacks a right: ${error.message}`);
+  const api = new ApiClient(options.api, {
+    timeoutMs: API_TIMEOUT_MS,
+    program: 'kubelet',
+    onRefused,
+    onAllowed,
+    onForbidden,
+  });
   const client = await parts.start('client of the API', api);
   if (options.joining) await clearOfProxies(options.takeover ?? false, log);
   const live = await readConfig(client, nodeName, log, options.joining);

@@ -60,6 +60,8 @@ const PATCH_MEDIA_TYPES: Record<PatchType, string> = {
 /** How long a connection is idle before the kernel sends keep-alive probes. */
 const KEEP_ALIVE_MS = 2000;
 
+const ROLES_NOT_FOUND = /: RBAC: .*not found/;
+
 /** How many pooled connections in a row may turn out to be closed before a call fails. */
 const MAX_STALE = 16;
 
@@ -70,6 +72,10 @@ export interface ClientOptions {
   program?: string;
   /** Called once for each kind that the API does not let an informer list or watch; the informer tries again. */
   onRefused?: (kind: Kind, error: ApiError) => void;
+  /** Called when such a kind is listed and watched after all. */
+  onAllowed?: (kind: Kind) => void;
+  /** Called once for each kind of write that is forbidden to this client; the call fails nevertheless. */
+  onForbidden?: (error: ApiError) => void;
 }
 
 /** A client of one API server. */
@@ -80,7 +86,11 @@ export class ApiClient {
   private readonly timeoutMs: number;
   private readonly program: string | undefined;
   private readonly onRefused: ClientOptions['onRefused'];
+  private readonly onAllowed: ClientOptions['onAllowed'];
+  private readonly onForbidden: ClientOptions['onForbidden'];
   private readonly refusedKinds = new Set<Kind>();
+  /** How often each kind of write was forbidden. */
+  private readonly forbiddenWrites = new Map<string, number>();
   /** Those that wait for their next attempt to reach the API (`whenReached`). */
   private readonly waiting = new Set<() => void>();
   private readonly calls: Agent;
@@ -93,6 +103,8 @@ export class ApiClient {
     this.timeoutMs = options.timeoutMs ?? 30_000;
     this.program = options.program;
     this.onRefused = options.onRefused;
+    this.onAllowed = options.onAllowed;
+    this.onForbidden = options.onForbidden;
     const Pool = this.server.credentials === undefined ? Agent : TlsAgent;
     this.calls = new Pool({ keepAlive: true, maxSockets: 16 });
     this.streams = new Pool({ keepAlive: false });
@@ -250,6 +262,11 @@ export class ApiClient {
     for (const sockets of Object.values(this.calls.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   }
 
+  /** For informers: the API has accepted a watch. */
+  allowed(kind: Kind): void {
+    if (this.refusedKinds.delete(kind)) this.onAllowed?.(kind);
+  }
+
   /** Closes kept connections; calls under way fail. */
   close(): void {
     this.calls.destroy();
@@ -279,8 +296,23 @@ export class ApiClient {
     }
     const status = answer.response.statusCode ?? 500;
     if (options?.onWarning) for (const w of warningsOf(answer.response)) options.onWarning(w);
-    if (status >= 300) throw refusal(answer.response, answer.text);
+    if (status >= 300) {
+      const error = refusal(answer.response, answer.text);
+      if (status === 403 && method !== 'GET') this.forbidden(error);
+      throw error;
+    }
     return JSON.parse(answer.text) as T;
+  }
+
+  private forbidden(error: ApiError): void {
+    // What RBAC says of a write is the same for all objects of a kind, but for their names.
+    const what = /cannot \w+ resource "[^"]+"/.exec(error.message)?.[0];
+    if (what === undefined) return;
+    const times = (this.forbiddenWrites.get(what) ?? 0) + 1;
+    this.forbiddenWrites.set(what, times);
+    // A server that has just started may not have read its roles yet, and says which it does not find: `RBAC: [...]`.
+    if (times !== (ROLES_NOT_FOUND.test(error.message) ? 2 : 1)) return;
+    this.onForbidden?.(error);
   }
 
   private async exchange(method: string, path: string, body: string | undefined, mediaType: string) {

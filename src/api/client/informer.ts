@@ -171,6 +171,7 @@ class ListWatcher<K extends Kind> implements Informer<ObjectByKind[K]> {
     if (this.failures === 0) return;
     this.failures = 0;
     this.client.reached();
+    this.client.allowed(this.kind);
     this.handlers.recovered?.();
   }
 
