@@ -243,7 +243,7 @@ test('queries that were answered once (DNS) are not assured: they can be evicted
   assert.equal(conntrackFaults(n.conntrack), []);
 });
 
-test('cilium #12686, OVS 6c082a831: an evicted or removed connection is gone in both directions, and its port is free', () => {
+test('cilium #12686, OVS 6c082a831, a720a7fa8: an evicted or removed connection is gone in both directions, and its port is free', () => {
   const n = natNode({ maxConntrack: 256, masqueradePorts: [40000, 41999] });
   for (let i = 0; i < 2000; i++) {
     // A sixteenth of the table is kept free, and evicted records are quarantined for 20 ms.

@@ -36,7 +36,7 @@ for (const [rule, bytes, verdict] of [
   });
 }
 
-test('RFC 1812 §5.2.2, CVE-2020-35498: bytes after the packet are not part of it, however many', () => {
+test('RFC 1812 §5.2.2, CVE-2020-35498, OVS 79349cbab: bytes after the packet are not part of it, however many', () => {
   const bytes = frame(text, FROM_A);
   for (const more of [1, 12, 1200]) {
     const n = natNode();

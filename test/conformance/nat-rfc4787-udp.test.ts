@@ -222,7 +222,7 @@ for (const [id, what, over, from, to, payload] of [
     5060,
     `INVITE sip:b SIP/2.0\r\nContact: <sip:a@${A}:7070>\r\nm=audio 7072 RTP/AVP 0\r\n`,
   ],
-  ['RFC 5382 REQ-6 (differs)', 'FTP', 'tcp', 5021, 21, 'PORT 10,244,1,2,27,158\r\n'],
+  ['OVS 7c31be6d6, RFC 5382 REQ-6 (differs)', 'FTP', 'tcp', 5021, 21, 'PORT 10,244,1,2,27,158\r\n'],
   ['CVE-2020-28041', 'H.323', 'tcp', 1720, 1720, 'setup 10.244.1.2:7070'],
 ] as const) {
   test(`${id}: there is no application gateway: ${what} is forwarded unchanged and opens no port`, () => {

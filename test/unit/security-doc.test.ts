@@ -18,6 +18,21 @@ test('every row of docs/security.md names a test file, and a test in it', () => 
   }
 });
 
+/** Of CVEs, advisories, issues and commits. */
+const ID = /CVE-\d{4}-\d+|GHSA-[\w-]+|GO-\d{4}-\d+|VU#\d+|#\d+|security-\d+|(?<=[ ,])[0-9a-f]{9}(?=[ ,]|$)/g;
+
+test('every report that docs/security.md names is named by a test of that file', () => {
+  const section = page.split(/^## /m).find((text) => text.startsWith('Errors that others had'))!;
+  const named = [...section.matchAll(/^\| (.+) \| `(test\/.+?)`/gm)].flatMap(([, reports = '', path = '']) =>
+    (reports.match(ID) ?? []).map((id) => [id, readFileSync(join(ROOT, path), 'utf8')] as const),
+  );
+  assert.ok(named.length > 60, `${named.length} reports`);
+  assert.equal(
+    named.filter(([id, text]) => !text.includes(id)).map(([id]) => id),
+    [],
+  );
+});
+
 test('every boundary says what is not promised', () => {
   const boundaries = page.split(/^## /m).slice(1);
   for (const section of boundaries.filter((text) => text.includes('| promise |'))) {

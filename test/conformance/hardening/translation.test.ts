@@ -45,7 +45,7 @@ function stillWorks(n: TestNode): void {
   isPacket(onlySent(n, 'a'), `tcp 10.96.0.10:80 > ${A}:4000 PA seq 501 ack 111 len 20`, { ttl: 63 });
 }
 
-test('kubernetes #74839, #117924: a stray segment of the server never reaches the client with the server’s own address', () => {
+test('kubernetes #74839, #117924, #74840, #94861: a stray segment of the server never reaches the client with the server’s own address', () => {
   const n = throughService();
   for (const seq of [501 + 100_000_000, 501 - 100_000_000, 0x7fffffff]) {
     for (const flags of ['A', 'PA', 'FA', 'R', 'RA', 'SA']) {
@@ -117,7 +117,7 @@ test('openshift/sdn #269: one client port to one endpoint through two nodes', ()
   assert.equal(one.sent('host'), [`tcp 172.18.0.11:31418 > ${SERVER}:5000 SA`]);
 });
 
-test('CVE-2021-3773 (nft_nat.sh port shadow): no pod’s source port shadows a port of the node', () => {
+test('CVE-2021-3773 (nft_nat.sh port shadow), openwrt #16143: no pod’s source port shadows a port of the node', () => {
   const n = natNode().service('udp 10.96.0.10:53', { endpoints: [`${B}:53`], nodePort: 31418 });
   // The pod sends from the NodePort's number, a listener's, the overlay's, to a host that will then connect.
   for (const port of [31418, 22, 53, 4789, 10250, 6443]) {
@@ -228,7 +228,7 @@ test('OVS "conntrack - SNAT port clash": the same packets get the same ports, an
   assert.equal(run(), run());
 });
 
-test('CVE-2023-1668: each of the 256 protocols is a connection of its own and admits no other protocol', () => {
+test('CVE-2023-1668, antrea #4959: each of the 256 protocols is a connection of its own and admits no other protocol', () => {
   const n = natNode();
   const special = new Set([1, 4, 6, 17, 41, 47, 132]);
   const name = (protocol: number): Uint8Array => {
@@ -279,7 +279,7 @@ test('OVS 40225b0c0, CVE-2017-9264: frames truncated at every length: nothing be
   }
 });
 
-test('CVE-2000-0305, RFC 5722: overlapping fragments drop a translated datagram, its connection continues', () => {
+test('CVE-2000-0305, OVS b34cd6119, 7954d04a8, RFC 5722: overlapping fragments drop a translated datagram, its connection continues', () => {
   const n = natNode();
   const whole = (id: number): Uint8Array[] =>
     fragments(frame(`udp ${A}:40000 > ${SERVER}:53 len 400`, { id, df: false }), 220);
@@ -298,7 +298,7 @@ test('CVE-2000-0305, RFC 5722: overlapping fragments drop a translated datagram,
   assert.is(n.sentFrames('host').length, 3);
 });
 
-test('CVE-2018-5391 (FragmentSmack): a flood of fragments in random order takes bounded memory and no other packet', () => {
+test('CVE-2018-5391 (FragmentSmack), VU#641765: a flood of fragments in random order takes bounded memory and no other packet', () => {
   const n = natNode();
   const random = seededRandom(5391);
   n.receive('b', `udp ${B}:40000 > ${SERVER}:53 len 8`);
@@ -333,6 +333,21 @@ test('suricata security-8510: a datagram is identified by protocol and addresses
   }
   assert.is(n.receive('b', `udp ${B} > ${SERVER} len 64 frag id 5 offset 72`), 'fragment-held');
   assert.is(n.receive('a', `udp ${A} > ${SERVER} len 64 frag id 5 offset 72`), 'to-host');
+});
+
+test('CVE-2018-5390: segments in any order are forwarded at once; no connection has a queue that could grow', () => {
+  const n = natNode();
+  const server = () => portsOf(n.sentFrames('host').at(-1)!)[0];
+  n.receive('a', `tcp ${A}:40000 > ${SERVER}:443 S seq 100 win 60000`);
+  const port = server();
+  n.receive('host', `tcp ${SERVER}:443 > ${NODE}:${port} SA seq 900 ack 101 win 60000`);
+  n.receive('a', `tcp ${A}:40000 > ${SERVER}:443 A seq 101 ack 901 win 60000`);
+  n.out.length = 0;
+  // From the end of the window to its beginning, every other byte.
+  for (let at = 20_000; at > 0; at -= 2)
+    assert.is(n.receive('a', `tcp ${A}:40000 > ${SERVER}:443 PA seq ${101 + at} ack 901 win 60000 len 1`), 'to-host');
+  assert.is(n.out.length, 10_000);
+  assert.is(n.receive('host', `tcp ${SERVER}:443 > ${NODE}:${port} A seq 901 ack 101 win 60000`), 'forwarded');
 });
 
 test.run();

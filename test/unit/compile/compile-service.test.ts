@@ -64,7 +64,7 @@ test('a port is served on its ClusterIP, external IPs, load-balancer IPs and Nod
   assert.equal(compiled.refused, []);
 });
 
-test('CVE-2020-8554: external and load-balancer addresses the operator did not list are not served, and reported', () => {
+test('CVE-2020-8554, kubernetes #97076: external and load-balancer addresses the operator did not list are not served, and reported', () => {
   const given = ['8.8.8.8', '10.244.1.5', '10.96.0.10', '127.0.0.1', '169.254.169.254', '172.18.0.12'];
   const external = service('a', '10.96.0.1', { externalIPs: given });
   const compiled = compileService(external, [], HERE, { ...RULES, externalIpCidrs: ['10.0.0.0/8'] });

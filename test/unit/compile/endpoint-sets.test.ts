@@ -171,7 +171,7 @@ test('an address in two slices counts once, in the better of its two states', ()
   }
 });
 
-test('CVE-2021-25737: loopback, link-local, multicast and unspecified addresses are rejected as endpoints, and reported', () => {
+test('CVE-2021-25737, kubernetes #102106: loopback, link-local, multicast and unspecified addresses are rejected as endpoints, and reported', () => {
   const refused: string[] = [];
   const bad = [
     '127.0.0.1',
