@@ -1,7 +1,8 @@
 /**
  * Budgets of a pod: how many connections a second it may open, and how many replies (resets, ICMP errors) a second are made
  * for it. Each is a token bucket like those of bandwidth.ts, with a burst of one second. What is refused is counted for each
- * pod.
+ * pod, and so are connections that it is refused because it holds its share of the connection table (conntrack/shares.ts), or
+ * because no source port is free.
  *
  * Pods without a budget of connections cost nothing: pkt.limited has been read for the limits of bandwidth. Times and counts
  * are stored plainly: while several workers serve one pod, it may get a little more, and a count may miss some.
@@ -18,6 +19,8 @@ export type Budget = (typeof Budget)[keyof typeof Budget];
 const INTERVAL_MS = 0;
 const CLEAR_AT = 1;
 const REFUSED = 2;
+/** Unused by the bucket: connections over the pod's share (of CONNECTIONS), or without a source port (of REPLIES). */
+const REFUSED_OTHERWISE = 3;
 const BUDGET_DOUBLES = 4;
 const BURST_MS = 1000;
 
@@ -60,6 +63,26 @@ export function noteUnmadeReply(table: NodeTable, hop: number): void {
   if (hop < firstNodeHop(table)) table.limits[budgetAt(hop, Budget.REPLIES) + REFUSED]++;
 }
 
+/** Count a connection refused to the pod of this hop because it holds its share of the connection table. */
+export function noteShareUsed(table: NodeTable, hop: number): void {
+  if (hop < firstNodeHop(table)) table.limits[budgetAt(hop, Budget.CONNECTIONS) + REFUSED_OTHERWISE]++;
+}
+
+/** Count a connection refused to the pod of this hop because no source port is free. */
+export function noteNoSourcePort(table: NodeTable, hop: number): void {
+  if (hop < firstNodeHop(table)) table.limits[budgetAt(hop, Budget.REPLIES) + REFUSED_OTHERWISE]++;
+}
+
+/** Connections over the share of the pod that has this port. */
+export function overShareOf({ limits }: NodeTable, port: number): number {
+  return limits[budgetAt(port, Budget.CONNECTIONS) + REFUSED_OTHERWISE];
+}
+
+/** Connections of the pod that has this port for which no source port was free. */
+export function withoutSourcePortOf({ limits }: NodeTable, port: number): number {
+  return limits[budgetAt(port, Budget.REPLIES) + REFUSED_OTHERWISE];
+}
+
 /** How many were refused since the pod got this port. */
 export function refusedOf({ limits }: NodeTable, port: number, budget: Budget): number {
   return limits[budgetAt(port, budget) + REFUSED];
@@ -70,5 +93,6 @@ export function clearBudgets(table: NodeTable, port: number): void {
   for (const budget of [Budget.CONNECTIONS, Budget.REPLIES] as const) {
     setBudget(table, port, budget, 0);
     table.limits[budgetAt(port, budget) + REFUSED] = 0;
+    table.limits[budgetAt(port, budget) + REFUSED_OTHERWISE] = 0;
   }
 }

@@ -17,6 +17,7 @@ import { TimeoutClass } from '../conntrack/timeouts.ts';
 import { tuplePortsAt, writeTuple } from '../conntrack/tuple.ts';
 import { InsertResult, insertRecord, tupleInUse } from '../conntrack/tuple-index.ts';
 import type { Dataplane } from '../dataplane.ts';
+import { noteNoSourcePort, noteShareUsed } from '../node/budgets.ts';
 import { NodeWord, PRIVILEGED_PORTS, routeGeneration } from '../node/config.ts';
 import { HOST_HOP, HopKind, hopKind } from '../node/hops.ts';
 import { readSource } from '../node/host-routes.ts';
@@ -53,7 +54,11 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
   const { words } = conntrack;
   const target = pkt.dnat ? pkt.newDst : pkt.dst;
   const account = accountOf(conntrack, pkt.src, target);
-  if (!mayHaveRecord(conntrack, account, dp.worker, nowMs)) return Verdict.CONNTRACK_SHARE;
+  if (!mayHaveRecord(conntrack, account, dp.worker, nowMs)) {
+    // Whose account it is: accountOf.
+    noteShareUsed(node, hopKind(node, replyHop) === HopKind.POD ? replyHop : hop);
+    return Verdict.CONNTRACK_SHARE;
+  }
   const record = allocateRecord(conntrack, dp.worker, nowMs);
   if (record < 0) return Verdict.CONNTRACK_FULL;
   const at = recordAt(conntrack, record);
@@ -112,6 +117,7 @@ export function createFlow(pkt: Packet, dp: Dataplane, hop: number, replyHop: nu
   }
   freeRecord(conntrack, record, dp.worker, nowMs);
   noteRefused(conntrack, pkt.src, pkt.dst, (pkt.protocol << 16) | pkt.dstPort);
+  noteNoSourcePort(node, replyHop);
   return Verdict.REJECTED_PROHIBITED;
 }
 

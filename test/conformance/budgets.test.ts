@@ -1,11 +1,17 @@
 /** Budgets of a pod: connections that it opens, and replies that its packets cause. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Budget, refusedOf, setBudget } from '../../native-free-dataplane/node/budgets.ts';
+import {
+  Budget,
+  overShareOf,
+  refusedOf,
+  setBudget,
+  withoutSourcePortOf,
+} from '../../native-free-dataplane/node/budgets.ts';
 import { BudgetUse } from '../../src/agent/connections/budget-use.ts';
 import type { Pod } from '../../src/api/types/objects.ts';
 import { podBudgets } from '../../src/compile/budgets.ts';
-import { A, B, natNode, SERVER } from '../lib/nat-node.ts';
+import { A, B, NODE, natNode, portsOf, SERVER } from '../lib/nat-node.ts';
 import type { TestNode } from '../lib/test-node.ts';
 
 const MAC_B = '0a:58:0a:f4:01:03';
@@ -126,6 +132,41 @@ test('a pod that has used up a budget gets an event at once, and then at most on
   assert.equal(events, []);
   watch.check();
   assert.equal(events, [`a Warning ConnectionRateExceeded: 4 ${text}`]);
+});
+
+test('a pod over its share of the connection table, or without a source port, is counted and named in an event', () => {
+  const n = natNode({ maxConntrack: 256, masqueradePorts: [40000, 40015] });
+  const port = n.portOf('a');
+  // Established connections of pod a to pod b, which may not be evicted.
+  let verdict = '';
+  for (let i = 0; verdict !== 'conntrack-share'; i++) {
+    verdict = n.receive('a', `tcp ${A}:${10_000 + i} > ${B}:80 S seq 100`);
+    n.receive('b', `tcp ${B}:80 > ${A}:${10_000 + i} SA seq 500 ack 101`);
+    n.receive('a', `tcp ${A}:${10_000 + i} > ${B}:80 A seq 101 ack 501`);
+  }
+  const refused = overShareOf(n.node, port);
+  assert.ok(refused > 0);
+  assert.is(overShareOf(n.node, n.portOf('b')), 0, 'who opens it is charged');
+  const events: string[] = [];
+  const pods = () => [{ metadata: { name: 'a' }, status: { podIP: A } } as Pod];
+  const recordEvent = (_: object, __: string, reason: string, message: string) =>
+    void events.push(`${reason}: ${message}`);
+  const watch = new BudgetUse({ table: n.node, pods, recordEvent: recordEvent as never });
+  watch.check();
+  const text =
+    'new connections dropped: it holds its share of the connection table, and uses all of it (conntrack-share)';
+  assert.equal(events, [`ConnectionShareExceeded: ${refused} ${text}`]);
+
+  const m = natNode({ masqueradePorts: [40000, 40003] });
+  for (let i = 0; i < 8; i++) {
+    m.receive('a', `tcp ${A}:${20_000 + i} > ${SERVER}:443 S seq 100`);
+    const sent = m.sentFrames('host').at(-1);
+    if (sent === undefined) continue;
+    m.receive('host', `tcp ${SERVER}:443 > ${NODE}:${portsOf(sent)[0]} SA seq 500 ack 101`);
+    m.receive('a', `tcp ${A}:${20_000 + i} > ${SERVER}:443 A seq 101 ack 501`);
+    m.out.length = 0;
+  }
+  assert.is(withoutSourcePortOf(m.node, m.portOf('a')), 4);
 });
 
 test('the next pod of a port has no budget and no count of the one before', () => {

@@ -2,7 +2,7 @@
  * Events on the pods of this node that have used up a budget (native-free-dataplane/node/budgets.ts): at once, then at most
  * once a minute for each pod and budget.
  */
-import { Budget, refusedOf } from '../../../native-free-dataplane/node/budgets.ts';
+import { Budget, overShareOf, refusedOf } from '../../../native-free-dataplane/node/budgets.ts';
 import { HopWord, type NodeTable } from '../../../native-free-dataplane/node/config.ts';
 import { firstNodeHop, HopKind, hopAt, hopKind } from '../../../native-free-dataplane/node/hops.ts';
 import { formatAddress } from '../../../native-free-dataplane/wire/address.ts';
@@ -16,12 +16,20 @@ const ROUNDS_BETWEEN_EVENTS = 60;
 
 const BUDGETS = [
   {
-    budget: Budget.CONNECTIONS,
+    name: 'connections',
+    count: (table: NodeTable, port: number) => refusedOf(table, port, Budget.CONNECTIONS),
     reason: 'ConnectionRateExceeded',
     text: 'new connections dropped: more a second than its budget (connection-rate)',
   },
   {
-    budget: Budget.REPLIES,
+    name: 'share',
+    count: overShareOf,
+    reason: 'ConnectionShareExceeded',
+    text: 'new connections dropped: it holds its share of the connection table, and uses all of it (conntrack-share)',
+  },
+  {
+    name: 'replies',
+    count: (table: NodeTable, port: number) => refusedOf(table, port, Budget.REPLIES),
     reason: 'RepliesSuppressed',
     text: 'resets and ICMP errors not sent to it: its packets cause more a second than its budget',
   },
@@ -63,9 +71,9 @@ export class BudgetUse implements Part {
     const { table } = this.options;
     let pods: Map<string, Pod> | undefined;
     for (let port = 1; port < firstNodeHop(table); port++) {
-      for (const { budget, reason, text } of BUDGETS) {
-        const count = refusedOf(table, port, budget);
-        const key = `${port} ${budget}`;
+      for (const { name, count: countOf, reason, text } of BUDGETS) {
+        const count = countOf(table, port);
+        const key = `${port} ${name}`;
         if (count === 0) {
           this.reported.delete(key);
           continue;

@@ -61,10 +61,12 @@ async function run(args: Args): Promise<void> {
 }
 
 function refusedLines(node: string, refused: NodeStatus['refused']): string[] {
-  return refused.map(({ pod, newConnections, replies }) => {
+  return refused.map(({ pod, newConnections, replies, overShare, withoutSourcePort }) => {
     const whats = [
       ...(newConnections > 0 ? [`${newConnections} new connections`] : []),
       ...(replies > 0 ? [`${replies} replies (resets and ICMP errors)`] : []),
+      ...(overShare > 0 ? [`${overShare} connections over its share of the connection table`] : []),
+      ...(withoutSourcePort > 0 ? [`${withoutSourcePort} connections for which no source port was free`] : []),
     ];
     return `pod ${pod} on node ${node} was refused ${whats.join(' and ')}: it has used up its budget`;
   });
