@@ -200,18 +200,23 @@ export function processPod(name: string, nodeName: string | undefined, command: 
   };
 }
 
+/** Pause between two attempts of `eventually`: as long as an attempt takes, so that waiting by a program uses half a processor at most. */
+const LEAST_PAUSE_MS = 50;
+const MOST_PAUSE_MS = 300;
+
 /** Retries until `work` returns something other than undefined; throws its last error, or a timeout. */
 export async function eventually<T>(work: () => Promise<T | undefined>, timeoutMs = 10_000): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   let last: Error | undefined;
   while (Date.now() < deadline) {
+    const begunMs = performance.now();
     try {
       const result = await work();
       if (result !== undefined) return result;
     } catch (error) {
       last = error as Error;
     }
-    await sleep(50);
+    await sleep(Math.min(Math.max(LEAST_PAUSE_MS, performance.now() - begunMs), MOST_PAUSE_MS));
   }
   throw last ?? new Error(`not within ${timeoutMs} ms`);
 }
