@@ -122,7 +122,8 @@ for (const publish of [true, false]) {
     const spec = { type: 'NodePort' as const, publishNotReadyAddresses: publish };
     const service = await s.serve(serviceObject('ends', 'ends', spec), publish ? 1 : 0);
     // A program that has not set its handler of SIGTERM yet would end at once.
-    await s.eventuallyNames(CLIENT_2, `${await eventually(() => s.podIp('ends'))}:80`, ['ends']);
+    const podIP = await eventually(async () => (await s.api.get('Pod', 'ends', 'default')).status?.podIP);
+    await s.eventuallyNames(CLIENT_2, `${podIP}:80`, ['ends']);
     await s.remove('Pod', 'ends');
     await sleep(300);
     for (const place of [vip(service), `${N2}:${nodePort(service)}`]) {
