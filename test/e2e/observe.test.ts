@@ -176,8 +176,14 @@ test('a packet with a source address that is not its pod’s is a drop of the po
 });
 
 test('a packet without addresses is a drop of the pod that sent it', async () => {
-  const drops = await cluster.cli('observe', '--all', '--drop-reason-desc', 'ipv6-not-forwarded');
-  assert.match(drops, / \(ipv6-not-forwarded from default\/(client|web): IPv6 is not forwarded yet\.\)$/m);
+  // IEEE 802 reserves this EtherType for experiments.
+  const script = `import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth0', 0))
+s.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x88\\xb5' + bytes(46))`;
+  await output(run(['ip', 'netns', 'exec', 'dp-pod-default-client', 'python3', '-c', script]));
+  const drops = () => cluster.cli('observe', '--all', '--drop-reason-desc', 'ethertype-unknown');
+  const named = / \(ethertype-unknown from default\/client: Neither IPv4, IPv6 nor ARP\.\)$/m;
+  await eventually(async () => named.test(await drops()) || undefined);
 });
 
 test('recorded flows are shown again, from the nodes and from a file', async () => {
