@@ -108,10 +108,16 @@ function rewriteLengths(set: RouteSet): void {
   for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) Atomics.store(set.lengths, i, used[i] ?? 0);
 }
 
-/** May a route have this length? Look-ups probe each length in use, so their number is limited. */
-function hasRoomForLength(set: RouteSet, prefix: number): boolean {
-  const used = usedLengths(set);
-  return used.length < MAX_PREFIX_LENGTHS || used.includes(prefix + 1);
+/** Look-ups probe each length in use, so their number is limited. Exact: rewritten with the last route of a length. */
+function hasLength({ lengths }: RouteSet, prefix: number): boolean {
+  for (let i = 0; i < MAX_PREFIX_LENGTHS; i++) if (lengths[i] === prefix + 1) return true;
+  return false;
+}
+
+/** Has any route this length? */
+function isLengthUsed({ slots }: RouteSet, prefix: number): boolean {
+  for (let at = PREFIX; at < slots.length; at += ROUTE_WORDS) if (slots[at] === prefix + 1) return true;
+  return false;
 }
 
 /**
@@ -139,7 +145,8 @@ export function setRoute(
     nextGeneration(table);
     return true;
   }
-  if (!hasRoomForLength(set, prefix)) return false;
+  const isNewLength = !hasLength(set, prefix);
+  if (isNewLength && set.lengths[MAX_PREFIX_LENGTHS - 1] !== 0) return false;
   const hash = slotHash(set, a, b, c, d, prefix);
   for (let probe = 0, slot = hash & slotMask; probe <= slotMask; probe++, slot = (slot + 1) & slotMask) {
     const at = slot * ROUTE_WORDS;
@@ -150,7 +157,7 @@ export function setRoute(
     slots[at + 3] = d;
     slots[at + HOP] = hop;
     Atomics.store(slots, at + PREFIX, prefix + 1);
-    rewriteLengths(set);
+    if (isNewLength) rewriteLengths(set);
     nextGeneration(table);
     return true;
   }
@@ -169,6 +176,6 @@ export function removeRoute(table: NodeTable, network: Int32Array, prefix: numbe
   );
   if (slot < 0) return;
   Atomics.store(set.slots, slot + PREFIX, GONE);
-  rewriteLengths(set);
+  if (!isLengthUsed(set, prefix)) rewriteLengths(set);
   nextGeneration(table);
 }

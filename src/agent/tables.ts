@@ -44,9 +44,13 @@ import { openShared, type SharedMemory } from '../linux/shm.ts';
 import { unlinkShared } from '../linux/shm-files.ts';
 import { memoryNames } from '../shm-names.ts';
 
-/** Hops a node can have: half for pods, half for other nodes. */
-const MAX_HOPS = 4096;
-const ROUTE_SLOTS = 16384;
+/**
+ * Hops a node can have: half for pods, half for other nodes, of which Kubernetes supports 5,000. A connection stores a hop in
+ * 16 bits, with a sign. Memory that is not used is not allocated.
+ */
+const MAX_HOPS = 16384;
+/** Two for each other node, and one for each pod. */
+const ROUTE_SLOTS = 65536;
 const DECLARED_SLOTS = 16384;
 const HOST_ROUTE_SLOTS = 4096;
 /** A ring of captured frames for each reader and worker; its pages are allocated when it is first used. */

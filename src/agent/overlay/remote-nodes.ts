@@ -63,7 +63,7 @@ export class RemoteNodes {
   private readonly known = new Map<string, RemoteNode>();
   /** Nodes that are not peers, with the reason: logged once. */
   private readonly refused = new Map<string, string>();
-
+  private routesDue = false;
   private readonly forgetting: NodeJS.Timeout;
 
   constructor(options: RemoteNodesOptions) {
@@ -88,7 +88,7 @@ export class RemoteNodes {
     }
     this.refused.delete(name);
     const remote = remoteNodeOf(node);
-    if (!remote) return;
+    if (!remote || JSON.stringify(remote) === JSON.stringify(this.known.get(name))) return;
     this.known.set(remote.name, remote);
     this.carryOut(remote.name, () => sync.setNode(remote));
   }
@@ -100,15 +100,24 @@ export class RemoteNodes {
   }
 
   private carryOut(name: string, change: () => void): void {
-    const { host, log } = this.options;
     try {
       change();
-      const routes = [...this.known.values()].flatMap(({ podCIDRs, ip }) =>
-        podCIDRs.map((cidr) => [cidr, ip] as const),
-      );
+    } catch (error) {
+      this.options.log(`node ${name}: ${(error as Error).message}`);
+    }
+    // Once for a list of thousands of nodes.
+    if (!this.routesDue) queueMicrotask(() => this.followRoutes());
+    this.routesDue = true;
+  }
+
+  private followRoutes(): void {
+    const { host, log } = this.options;
+    this.routesDue = false;
+    const routes = [...this.known.values()].flatMap(({ podCIDRs, ip }) => podCIDRs.map((cidr) => [cidr, ip] as const));
+    try {
       host.setNodeRoutes(new Map(routes));
     } catch (error) {
-      log(`node ${name}: ${(error as Error).message}`);
+      log(`routes to other nodes: ${(error as Error).message}`);
     }
   }
 }

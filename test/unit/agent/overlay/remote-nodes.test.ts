@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { remoteNodeOf, whyNoPeer } from '../../../../src/agent/overlay/remote-nodes.ts';
+import { RemoteNodes, remoteNodeOf, whyNoPeer } from '../../../../src/agent/overlay/remote-nodes.ts';
 import type { NodeObject } from '../../../../src/api/types/objects.ts';
 
 const VXLAN = { overlay: 'vxlan', vni: 1 } as const;
@@ -56,6 +56,40 @@ test('a node with another backend or another VNI is not a peer', () => {
   assert.is(why({ 'backend-type': 'vxlan', 'backend-data': 'null' }), undefined);
   assert.is(why({}), undefined);
   assert.is(why({ 'backend-type': 'ipip', 'backend-data': 'null' }, { overlay: 'ipip', vni: 1 }), undefined);
+});
+
+test('a list of nodes sets the routes once, and a heartbeat nothing', async () => {
+  const entered: string[] = [];
+  const routes: string[][] = [];
+  const nodes = new RemoteNodes({
+    sync: { setNode: ({ name }: { name: string }) => entered.push(name), forgetPathMtus: () => {} } as never,
+    host: { setNodeRoutes: (all: ReadonlyMap<string, string>) => routes.push([...all.keys()]) } as never,
+    cluster: VXLAN,
+    log: assert.unreachable,
+  });
+  const named = (name: string, podCIDR: string, heartbeat = ''): NodeObject => {
+    const object = node({}, { podCIDR });
+    const conditions = [{ type: 'Ready', status: 'True' as const, lastHeartbeatTime: heartbeat }];
+    return {
+      ...object,
+      metadata: { ...object.metadata, name },
+      status: { ...object.status, conditions },
+    } as NodeObject;
+  };
+  try {
+    nodes.set(named('a', '10.244.1.0/24'));
+    nodes.set(named('b', '10.244.2.0/24'));
+    await Promise.resolve();
+    nodes.set(named('b', '10.244.2.0/24', '2026-01-01T00:00:00Z'));
+    await Promise.resolve();
+    assert.equal(entered, ['a', 'b']);
+    assert.equal(routes, [['10.244.1.0/24', '10.244.2.0/24']]);
+    nodes.set(named('b', '10.244.3.0/24'));
+    await Promise.resolve();
+    assert.equal(routes[1], ['10.244.1.0/24', '10.244.3.0/24']);
+  } finally {
+    nodes.close();
+  }
 });
 
 test.run();
