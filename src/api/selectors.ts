@@ -66,7 +66,16 @@ function parseTerm(term: string): (labels: Labels) => boolean {
 
 /** The fields that a field selector may name, by kind, besides metadata.name and metadata.namespace. */
 const SELECTABLE: Record<string, readonly string[]> = {
-  Pod: ['spec.nodeName', 'spec.restartPolicy', 'spec.hostNetwork', 'status.phase', 'status.podIP'],
+  Pod: [
+    'spec.nodeName',
+    'spec.restartPolicy',
+    'spec.schedulerName',
+    'spec.serviceAccountName',
+    'spec.hostNetwork',
+    'status.phase',
+    'status.podIP',
+    'status.nominatedNodeName',
+  ],
   Service: ['spec.clusterIP', 'spec.type'],
   Node: ['spec.unschedulable'],
   CertificateSigningRequest: ['spec.signerName'],
@@ -86,6 +95,9 @@ const SELECTABLE: Record<string, readonly string[]> = {
     'reportingComponent',
   ],
 };
+
+/** Booleans: an object that does not have one is selected by `false` (pkg/registry/core/node/strategy.go, pod/strategy.go). */
+const BOOLEANS: readonly string[] = ['spec.unschedulable', 'spec.hostNetwork'];
 
 /** Fields of events.k8s.io → their names in the stored version (pkg/apis/events/v1/conversion.go). */
 const FIELD_ALIASES: Record<string, string> = {
@@ -126,14 +138,16 @@ export function parseFieldSelector(
     if (!known) throw new SelectorError(unknownField(selectable, field));
     const path = (FIELD_ALIASES[field] ?? field).split('.');
     const wanted = operator !== '!=';
-    tests.push((object) => (fieldText(object, path) === value) === wanted);
+    const absent = BOOLEANS.includes(field) ? 'false' : '';
+    tests.push((object) => (fieldText(object, path, absent) === value) === wanted);
   }
   if (tests.length === 0) return undefined;
   return (object) => tests.every((test) => test(object));
 }
 
-function fieldText(object: unknown, path: readonly string[]): string {
+/** @param absent the text of a field that the object does not have */
+function fieldText(object: unknown, path: readonly string[], absent: string): string {
   let value = object;
   for (const part of path) value = (value as Record<string, unknown> | undefined)?.[part];
-  return value === undefined || value === null ? '' : String(value);
+  return value === undefined || value === null ? absent : String(value);
 }
