@@ -10,8 +10,8 @@ import { anything, dnsSubdomain, document, pathSegment, type Schema, SHARED } fr
 import { SCHEMAS } from './objects.ts';
 import { PREBUILT } from './prebuilt.ts';
 
-/** Kinds whose names need not be DNS names. */
-const FREE_NAMES = new Set(['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding']);
+/** Kinds whose names need not be DNS names; that of an IPAddress is one (src/api/rules/service-addresses.ts). */
+const FREE_NAMES = new Set(['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding', 'IPAddress']);
 
 /**
  * An ajv that knows our keywords and the schemas that others refer to. Without the check against the meta-schema, which takes

@@ -71,4 +71,13 @@ test('the code for the bundle finds the same errors and unsupported fields as th
   );
 });
 
+test('the name of an IPAddress is an address of either family', () => {
+  const resource = RESOURCES.find(({ kind }) => kind === 'IPAddress')!;
+  const validate = openSchemas().compile(schemaOf(resource));
+  for (const name of ['10.96.0.7', 'fe80::42:1dff:fe84:f9e2']) {
+    const object = { apiVersion: apiVersionOf(resource), kind: 'IPAddress', metadata: { name } };
+    assert.ok(validate.call([], object), JSON.stringify(validate.errors));
+  }
+});
+
 test.run();
