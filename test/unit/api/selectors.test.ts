@@ -41,7 +41,8 @@ test('field selectors match the fields of a kind; an unknown field is refused', 
 });
 
 test('an object without a boolean field is selected by false', () => {
-  const selects = (text: string, object: object): boolean | undefined => parseFieldSelector('Node', text)?.(object as never);
+  const selects = (text: string, object: object): boolean | undefined =>
+    parseFieldSelector('Node', text)?.(object as never);
   assert.is(selects('spec.unschedulable=false', { metadata: { name: 'a' }, spec: {} }), true);
   assert.is(selects('spec.unschedulable!=true', { metadata: { name: 'a' } }), true);
   assert.is(selects('spec.unschedulable=false', { metadata: { name: 'a' }, spec: { unschedulable: true } }), false);
