@@ -31,7 +31,7 @@ const uid = (kind: number, number: number): string =>
   `${kind.toString(16).padStart(8, '0')}-0000-4000-8000-${number.toString(16).padStart(12, '0')}`;
 
 export const nodeName = (node: number): string => `node-${node}`;
-export const nodeAddress = (node: number): string => address(NODE_BASE + 256 + node);
+const nodeAddress = (node: number): string => address(NODE_BASE + 256 + node);
 export const namespaceOf = (service: number): string => `team-${service % NAMESPACES}`;
 export const serviceName = (service: number): string => `app-${service}`;
 /** The pod's node: its Service's pods are on different ones. */
@@ -48,7 +48,7 @@ const meta = (kind: number, number: number, name: string, more: object = {}): ob
   ...more,
 });
 
-export function node(number: number): object {
+function node(number: number): object {
   const ip = nodeAddress(number);
   const podCIDR = `${address(POD_BASE + number * 256)}/24`;
   const mac = `0a:58:${[0x0a, 32 + (number >> 8), number & 0xff].map((one) => one.toString(16).padStart(2, '0')).join(':')}:01`;
@@ -99,7 +99,7 @@ export function node(number: number): object {
   };
 }
 
-export function pod(number: number, size: ClusterSize): object {
+function pod(number: number, size: ClusterSize): object {
   const [service, on, ip] = [serviceOf(number, size), nodeOf(number, size), podAddress(number, size)];
   return {
     apiVersion: 'v1',
@@ -144,7 +144,7 @@ export function pod(number: number, size: ClusterSize): object {
   };
 }
 
-export function service(number: number): object {
+function service(number: number): object {
   const clusterIP = address(SERVICE_BASE + 256 + number);
   return {
     apiVersion: 'v1',
@@ -217,6 +217,11 @@ function allocation(number: number): object {
   };
 }
 
+/** A Service as it is stored. */
+export function storedService(number: number): StoredObject {
+  return { key: `services/specs/${namespaceOf(number)}/${serviceName(number)}`, object: service(number) };
+}
+
 /** Everything. Allocations before the Services that have them: the API server would repair the others. */
 export function* clusterObjects(size: ClusterSize): Generator<StoredObject> {
   for (let i = 0; i < NAMESPACES; i++) {
@@ -235,7 +240,7 @@ export function* clusterObjects(size: ClusterSize): Generator<StoredObject> {
   }
   for (let i = 0; i < size.services; i++) {
     const [namespace, name] = [namespaceOf(i), serviceName(i)];
-    yield { key: `services/specs/${namespace}/${name}`, object: service(i) };
+    yield storedService(i);
     yield { key: `endpointslices/${namespace}/${name}-1`, object: slice(i, size) };
   }
   for (let i = 0; i < size.pods; i++) {

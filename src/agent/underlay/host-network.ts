@@ -23,9 +23,9 @@ import type { HostRouting } from './host-routes.ts';
 import { isOurs, LOCAL_FIRST, wantedRules } from './host-rules.ts';
 import { HostSysctls } from './host-sysctls.ts';
 import { ensureLegacyAccepts, hasLegacyTables } from './legacy-firewall.ts';
-import { presentNodeRoutes, presentRoutes, routeArguments, SINGLE_ADDRESS, wantedRoutes } from './node-routes.ts';
+import { dp0RouteCommands, nodeRouteCommands } from './node-routes.ts';
 import { misrouted } from './route-probe.ts';
-import { HOST_DEVICE, NODES_TABLE, OVERLAY_DEVICE, Preference } from './rule-order.ts';
+import { HOST_DEVICE, OVERLAY_DEVICE, Preference } from './rule-order.ts';
 import { NO_SHORTCUT, nft, setShortcutNeighbours, shortcutCommands } from './shortcut.ts';
 
 /** Limit of the node's addresses with NodePorts; each needs a rule that the kernel evaluates for new connections. */
@@ -204,9 +204,12 @@ export class HostNetwork {
     if (this.overlayDevice) this.routes.changeLink(this.routes.linkIndex(OVERLAY_DEVICE), { up: true });
     this.routes.setAddress(index, gatewayOf(this.options.podCIDR), 32);
     // Routes before rules: with a rule to an empty table, packets would be delivered to the node's own sockets.
-    const missing = [...this.routeCommands(), ...this.missingRules()];
+    const missing = [
+      ...dp0RouteCommands(this.options, this.localAddresses, this.serviceAddresses),
+      ...this.missingRules(),
+    ];
     if (missing.length > 0) ipBatch(missing);
-    const nodeRoutes = this.nodeRouteCommands();
+    const nodeRoutes = nodeRouteCommands(this.options, this.nodeRoutes);
     // Independently of each other: the kernel refuses a route to a node that is not on this segment.
     if (nodeRoutes.length > 0) ipBatch(nodeRoutes, true);
     return missing.length;
@@ -290,7 +293,7 @@ export class HostNetwork {
     if (!isRoutedByKernel(this.options) || sameEntries(routes, this.nodeRoutes)) return;
     this.nodeRoutes = new Map(routes);
     this.followRoutes();
-    const [failed] = this.nodeRouteCommands();
+    const [failed] = nodeRouteCommands(this.options, this.nodeRoutes);
     if (failed !== undefined)
       throw new Error(`\`ip ${failed}\`: refused; ${this.options.overlay} needs the nodes on one segment`);
   }
@@ -367,38 +370,6 @@ export class HostNetwork {
     // The kernel's default rule for local addresses would match before our rules.
     if (presentWords.has(ruleWords(LOCAL_FIRST))) commands.push(`rule del ${ruleWords(LOCAL_FIRST)}`);
     return commands;
-  }
-
-  /** Commands that add the missing routes to dp0 and remove those to former service addresses. */
-  private routeCommands(): string[] {
-    const present = presentRoutes();
-    const all = wantedRoutes(this.options, {
-      local: this.localAddresses,
-      services: this.serviceAddresses ?? new Set(),
-    });
-    const missing = all.filter(({ to, table }) => !present.has(`${table} ${to}`));
-    const wanted = new Set(all.map(({ to, table }) => `${table} ${to}`));
-    // Routes to single addresses belong to services and to the node's own addresses; any other is stale.
-    const isStale = (route: string) => SINGLE_ADDRESS.test(route) && !wanted.has(route);
-    const stale = this.serviceAddresses === undefined ? [] : [...present].filter(isStale);
-    return [
-      ...missing.map((route) => `route replace ${routeArguments(route)}`),
-      ...stale.map((route) => `route del ${route.split(' ')[1]} dev ${HOST_DEVICE} table ${route.split(' ')[0]}`),
-    ];
-  }
-
-  /** Commands that correct the routes to other nodes' pod networks. */
-  private nodeRouteCommands(): string[] {
-    const { nodeRoutes, options } = this;
-    if (!isRoutedByKernel(options)) return [];
-    const present = presentNodeRoutes();
-    const table = `dev ${options.underlayDevice} table ${NODES_TABLE}`;
-    return [
-      ...[...nodeRoutes]
-        .filter(([to, via]) => present.get(to) !== via)
-        .map(([to, via]) => `route replace ${to} via ${via} ${table}`),
-      ...[...present.keys()].filter((to) => !nodeRoutes.has(to)).map((to) => `route del ${to} ${table}`),
-    ];
   }
 
   /** Close dp0 and dp1. They stay with rules and routes for the next agent, and so do connections. */

@@ -1,13 +1,14 @@
 /** The node's routes to dp0 and to the pods of other nodes: those that are wanted, and those that there are. */
 import { ipOutput } from '../../linux/ip-command.ts';
 import { gatewayOf } from '../../net/pod-network.ts';
+import { isRoutedByKernel } from '../overlay/node-overlay.ts';
 import type { HostNetworkOptions } from './host-options.ts';
 import { LOOPBACK } from './host-rules.ts';
 import { HOST_DEVICE, NODES_TABLE, TO_DP0_TABLE } from './rule-order.ts';
 
 const MAIN_TABLE = '254';
 /** A route to a single address in the main table or in TO_DP0_TABLE, in the form of presentRoutes(). */
-export const SINGLE_ADDRESS: RegExp = /^(254|100) [\d.]+$/;
+const SINGLE_ADDRESS: RegExp = /^(254|100) [\d.]+$/;
 
 /** A route to dp0. */
 export interface RouteToDp0 {
@@ -76,4 +77,43 @@ export function routesOfTable(number: number): ShownRoute[] {
 /** The routes of NODES_TABLE: network and gateway. */
 export function presentNodeRoutes(): Map<string, string> {
   return new Map(routesOfTable(NODES_TABLE).map(({ dst, gateway = '' }) => [dst, gateway]));
+}
+
+/**
+ * Commands that add the missing routes to dp0 and remove those to former service addresses.
+ * @param local addresses of the node's devices, as RoutedAddresses has them
+ * @param services external and load-balancer addresses of services; undefined until they are known
+ */
+export function dp0RouteCommands(
+  options: HostNetworkOptions,
+  local: ReadonlyMap<string, string>,
+  services: ReadonlySet<string> | undefined,
+): string[] {
+  const present = presentRoutes();
+  const all = wantedRoutes(options, { local, services: services ?? new Set() });
+  const missing = all.filter(({ to, table }) => !present.has(`${table} ${to}`));
+  const wanted = new Set(all.map(({ to, table }) => `${table} ${to}`));
+  // Routes to single addresses belong to services and to the node's own addresses; any other is stale.
+  const isStale = (route: string) => SINGLE_ADDRESS.test(route) && !wanted.has(route);
+  const stale = services === undefined ? [] : [...present].filter(isStale);
+  return [
+    ...missing.map((route) => `route replace ${routeArguments(route)}`),
+    ...stale.map((route) => `route del ${route.split(' ')[1]} dev ${HOST_DEVICE} table ${route.split(' ')[0]}`),
+  ];
+}
+
+/**
+ * Commands that correct the routes to other nodes' pod networks.
+ * @param nodeRoutes node address by pod network
+ */
+export function nodeRouteCommands(options: HostNetworkOptions, nodeRoutes: ReadonlyMap<string, string>): string[] {
+  if (!isRoutedByKernel(options)) return [];
+  const present = presentNodeRoutes();
+  const table = `dev ${options.underlayDevice} table ${NODES_TABLE}`;
+  return [
+    ...[...nodeRoutes]
+      .filter(([to, via]) => present.get(to) !== via)
+      .map(([to, via]) => `route replace ${to} via ${via} ${table}`),
+    ...[...present.keys()].filter((to) => !nodeRoutes.has(to)).map((to) => `route del ${to} ${table}`),
+  ];
 }
