@@ -22,7 +22,7 @@ const HALTED_LOOKS = 2;
 const BLOCKED_LOOKS = 6;
 const ASLEEP_LOOKS = 150;
 /** A sleeping thread is looked up in /proc every so many looks: most threads sleep most of the time. */
-const SLEEPER_LOOKS = 3;
+export const SLEEPER_LOOKS = 3;
 
 /** What a thread has published about itself (worker/control.ts). */
 export interface ThreadSample {
@@ -45,8 +45,11 @@ export class HangDetector {
   private readonly files: [stat: number, schedstat: number] = [-1, -1];
   private readonly bytes = Buffer.alloc(512);
 
-  /** @returns why the thread counts as hung; undefined if it does not */
-  look(sample: ThreadSample): string | undefined {
+  /**
+   * @param looks of LOOK_MS since the last one: SLEEPER_LOOKS while all threads sleep
+   * @returns why the thread counts as hung; undefined if it does not
+   */
+  look(sample: ThreadSample, looks = 1): string | undefined {
     if (sample.thread !== this.thread) this.follow(sample.thread);
     if (sample.thread === 0) return undefined;
     if (sample.turns !== this.turns || this.looks === 0) {
@@ -57,8 +60,8 @@ export class HangDetector {
       this.blockedLooks = 0;
       return undefined;
     }
-    this.looks++;
-    if (sample.sleeping && this.looks % SLEEPER_LOOKS !== 0) return undefined;
+    this.looks += looks;
+    if (sample.sleeping && looks < SLEEPER_LOOKS && this.looks % SLEEPER_LOOKS !== 0) return undefined;
     const letter = this.readState();
     const isHalted = letter === 't' || letter === 'T' || (sample.sleeping && letter === 'D');
     this.haltedLooks = isHalted ? this.haltedLooks + 1 : 0;

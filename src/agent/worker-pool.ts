@@ -37,7 +37,7 @@ import {
   type TunnelOfWorker,
   type WorkerTask,
 } from '../worker/messages.ts';
-import { LOOK_MS } from './hang-detector.ts';
+import { LOOK_MS, SLEEPER_LOOKS } from './hang-detector.ts';
 import { newThread, type Thread } from './pool-thread.ts';
 import { Rehearsal } from './rehearsal.ts';
 import type { PortFollower } from './standby.ts';
@@ -137,7 +137,7 @@ export class WorkerPool {
       for (const [worker, { run }] of this.threads.entries()) this.order(worker, run);
     }
     await this.whenAll(isLooping);
-    this.watchdog = setInterval(() => this.look(), LOOK_MS).unref();
+    this.lookAfter(1);
     this.rehearsal.soon();
   }
 
@@ -235,7 +235,7 @@ export class WorkerPool {
   /** Stop all threads; resolves when they have left their loops. */
   async stop(): Promise<void> {
     this.stopping = true;
-    clearInterval(this.watchdog);
+    clearTimeout(this.watchdog);
     this.rehearsal.stop();
     for (const [worker, thread] of this.threads.entries()) {
       thread.detector.close();
@@ -354,8 +354,17 @@ export class WorkerPool {
     for (const worker of others) this.order(worker, (this.threads[worker] as Thread).run);
   }
 
-  /** One round of the watchdog. */
-  private look(): void {
+  /** Schedule the watchdog's next round. An idle node is looked at as rarely as a sleeping thread has to be. */
+  private lookAfter(looks: number): void {
+    this.watchdog = setTimeout(() => {
+      this.look(looks);
+      const allSleep = this.threads.every((_, worker) => this.state(worker) === ThreadState.SLEEPING);
+      this.lookAfter(allSleep ? SLEEPER_LOOKS : 1);
+    }, looks * LOOK_MS).unref();
+  }
+
+  /** One round of the watchdog. @param looks of LOOK_MS since the last one */
+  private look(looks: number): void {
     const { control } = this;
     const nowMs = monotonicMs();
     for (const [worker, thread] of this.threads.entries()) {
@@ -365,11 +374,14 @@ export class WorkerPool {
         continue;
       }
       thread.absentSinceMs = undefined;
-      const why = thread.detector.look({
-        thread: Atomics.load(control, controlAt(worker, ControlWord.THREAD)),
-        turns: Atomics.load(control, controlAt(worker, ControlWord.TURNS)),
-        sleeping: state === ThreadState.SLEEPING,
-      });
+      const why = thread.detector.look(
+        {
+          thread: Atomics.load(control, controlAt(worker, ControlWord.THREAD)),
+          turns: Atomics.load(control, controlAt(worker, ControlWord.TURNS)),
+          sleeping: state === ThreadState.SLEEPING,
+        },
+        looks,
+      );
       if (why !== undefined) this.terminate(worker, thread, why);
     }
     const { obstacle } = this;
