@@ -30,7 +30,7 @@ import { type IngressOptions, ingressAdmission } from './ingress/ingresses.ts';
 import { Quotas } from './limits/quotas.ts';
 import { namespaceAdmission, startNamespaceController } from './namespaces.ts';
 import { NodeAdmission } from './nodes/admission.ts';
-import { type AgentSupervisorOptions, startAgentSupervisor } from './nodes/agent-supervisor.ts';
+import { type AgentSupervisor, type AgentSupervisorOptions, startAgentSupervisor } from './nodes/agent-supervisor.ts';
 import { leaseAdmission } from './nodes/node-restriction.ts';
 import { checkOptions } from './options-check.ts';
 import { PodAddresses } from './pods/addresses.ts';
@@ -87,19 +87,34 @@ export async function startController(given: ControllerOptions): Promise<Control
   mkdirSync(given.stateDir, { recursive: true });
   // Before the store is opened: a second writer would corrupt it.
   const unlock = await lockDirectory(given.stateDir);
+  let agents: AgentSupervisor | undefined;
   try {
-    return await start(given, unlock);
+    await claimSocket(given.socketPath);
+    const events: { cluster?: Cluster } = {};
+    const onKilled = (node: string, why: string) => reportKilled(events.cluster, node, why);
+    // Agents wait for the API, and take as long to start as it does.
+    agents = given.agents && startAgentSupervisor({ ...given, ...given.agents, onKilled });
+    const controller = await start(given, events);
+    return {
+      ...controller,
+      async close() {
+        agents?.release();
+        await controller.close();
+        unlock();
+      },
+    };
   } catch (error) {
+    agents?.release();
     unlock();
     throw error;
   }
 }
 
-async function start(given: ControllerOptions, unlock: () => void): Promise<Controller> {
+/** @param events gets the cluster */
+async function start(given: ControllerOptions, events: { cluster?: Cluster }): Promise<Controller> {
   const { stateDir, socketPath, log = () => {} } = given;
   const options = { ...DEFAULT_CLUSTER_OPTIONS, ...given.options };
   const ranges = checkOptions(options);
-  await claimSocket(socketPath);
   const serviceAddress = kubernetesServiceAddress(ranges.service);
   const access = given.access && (await prepareAccess(stateDir, given.access, serviceAddress, options.clusterDomain));
   const store = new Store({ directory: join(stateDir, 'store') });
@@ -127,9 +142,7 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
   };
   const registry = new Registry(store, admissions, (...write) => quotas.check(...write));
   const cluster = makeCluster(store, registry, log);
-  // Agents wait for the API, and take as long to start as it does.
-  const agents =
-    given.agents && startAgentSupervisor({ ...given.agents, stateDir, onKilled: reportKilled(cluster), log });
+  events.cluster = cluster;
   // What every request relies on. Everything else starts when requests are already answered.
   startNamespaceController(cluster);
   makeSystemClasses(cluster.as('apiserver', 'kube-apiserver'));
@@ -181,12 +194,10 @@ async function start(given: ControllerOptions, unlock: () => void): Promise<Cont
     apiPort: server.securePorts[0],
     insecurePort: server.insecurePort,
     async close() {
-      agents?.release();
       await server.close();
       endControllers();
       cluster.close();
       await store.close();
-      unlock();
     },
   };
 }
@@ -232,10 +243,8 @@ function queueCounts(cluster: Cluster): QueueCounts[] {
 }
 
 /** An event on the node whose agent has to be killed. */
-function reportKilled({ store, event }: Cluster): (node: string, why: string) => void {
-  return (name, why) => {
-    const node = store.get('Node', undefined, name);
-    if (node !== undefined)
-      event(node, 'Warning', 'AgentKilled', `The agent of node ${name} ${why}: it is killed and restarted`);
-  };
+function reportKilled(cluster: Cluster | undefined, name: string, why: string): void {
+  const node = cluster?.store.get('Node', undefined, name);
+  if (node !== undefined)
+    cluster?.event(node, 'Warning', 'AgentKilled', `The agent of node ${name} ${why}: it is killed and restarted`);
 }
