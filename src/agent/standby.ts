@@ -150,7 +150,7 @@ export class NodeStandby implements Part, PortFollower {
     }
   }
 
-  /** This agent forwards: the standby follows it from now on. One of another build is replaced. */
+  /** This agent forwards: the standby follows it from now on. One of another build or container is replaced. */
   follow(watched: Omit<Watched, 'pid'>): void {
     this.watched = { ...watched, pid: process.pid };
     this.lifeLock = openShared(watched.tables.control).address + LIFE_LOCK_AT * 4;
@@ -161,7 +161,9 @@ export class NodeStandby implements Part, PortFollower {
       this.startLater(FIRST_START_MS);
       return;
     }
-    if (this.state?.program !== programText(PROGRAM)) return void this.kill().then(() => this.spawn());
+    // One that has left its container loses all paths when that is removed, and cannot open the memory of another agent.
+    const isForeign = this.leavesContainer || this.state?.program !== programText(PROGRAM);
+    if (isForeign) return void this.kill().then(() => this.spawn());
     this.brief();
   }
 

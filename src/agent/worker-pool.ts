@@ -374,14 +374,10 @@ export class WorkerPool {
         continue;
       }
       thread.absentSinceMs = undefined;
-      const why = thread.detector.look(
-        {
-          thread: Atomics.load(control, controlAt(worker, ControlWord.THREAD)),
-          turns: Atomics.load(control, controlAt(worker, ControlWord.TURNS)),
-          sleeping: state === ThreadState.SLEEPING,
-        },
-        looks,
-      );
+      const word = (name: number): number => Atomics.load(control, controlAt(worker, name));
+      const sleeping = state === ThreadState.SLEEPING;
+      const sample = { thread: word(ControlWord.THREAD), turns: word(ControlWord.TURNS), sleeping };
+      const why = thread.detector.look(sample, looks);
       if (why !== undefined) this.terminate(worker, thread, why);
     }
     const { obstacle } = this;

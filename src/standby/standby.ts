@@ -12,7 +12,8 @@
  * FORWARDING and STOPPED: the tables are those of the former agent, whose memory has no name any more once the next agent
  * has created its own. They are given up at `watch`, when the next agent is forwarding.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, fstatSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { acceptFrom, type DescriptorSocket, limitTime, listenAt, type Received } from '../linux/descriptor-socket.ts';
 import { Epoll } from '../linux/epoll.ts';
 import { close, isReadable } from '../linux/ffi.ts';
@@ -57,9 +58,13 @@ export class Standby {
   /** FORWARDING or STOPPED? */
   private isForwarding = false;
 
+  /** Descriptor of the directory with the socket. */
+  private readonly directory: number;
+
   /** @throws SystemError if it cannot listen */
   constructor(options: StandbyOptions) {
     this.options = options;
+    this.directory = openSync(dirname(options.socket), 'r');
     this.listening = listenAt(options.socket);
   }
 
@@ -110,8 +115,18 @@ export class Standby {
     for (const index of [...this.devices.keys()]) this.remove(index);
     this.forwarder = new StandbyForwarder(watched, this.sockets.fd, {
       onWake: () => this.serveSockets(),
-      onLook: () => existsSync(this.options.socket) || process.exit(0),
+      onLook: () => this.hasNode() || process.exit(0),
     });
+  }
+
+  /**
+   * Is the node still there? Its directory is gone for good when nothing links to it any more. Its path may be gone earlier: the
+   * mounts of a container end when the directory they are in is removed (linux fs/namespace.c __detach_mounts).
+   */
+  private hasNode(): boolean {
+    const { socket } = this.options;
+    if (fstatSync(this.directory).nlink === 0) return false;
+    return existsSync(socket) || !existsSync(dirname(socket));
   }
 
   private add(held: HeldDevice): void {

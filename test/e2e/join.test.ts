@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NodeObject } from '../../src/api/types/objects.ts';
 import { API_SOCKET } from '../../src/cluster/state.ts';
-import { makeUnderlay } from '../../src/cluster/underlay.ts';
+import { makeNamespaces, makeUnderlay } from '../../src/cluster/underlay.ts';
 import { Cluster, eventually, MAIN, nodeNetns, podNetns, processPod, type Ran, run } from '../lib/cluster.ts';
 
 const test = suite('join');
@@ -59,6 +59,7 @@ const joinAs = (machine: string, command: readonly string[], ...more: string[]):
   cluster.exec(nodeNetns(machine), [process.execPath, MAIN, ...command, ...more]);
 
 test.before(async () => {
+  await makeNamespaces(MACHINES);
   await makeUnderlay(MACHINES, '172.18.0.0/24', 1500);
   startController();
   await eventually(async () => (existsSync(API_SOCKET) ? true : undefined));

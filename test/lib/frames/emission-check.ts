@@ -100,7 +100,9 @@ export class EmissionCheck implements Emitter {
     // it hands over.
     const { config } = this.node!.node;
     const to = view.getInt32(l3 + 16);
-    const delivered = to === config[NodeWord.NODE_IP + 3] || to === config[NodeWord.GATEWAY_IP + 3];
+    // The node itself may be a client of NodePorts by its loopback addresses.
+    const isLoopback = to >>> 24 === 127;
+    const delivered = isLoopback || to === config[NodeWord.NODE_IP + 3] || to === config[NodeWord.GATEWAY_IP + 3];
     const routedHere = pkt.routed !== 0 && pkt.forwarded === 0;
     if (view.getUint8(l3 + 8) === 0 && routedHere && !delivered) fail('no life left');
     const fragment = view.getUint16(l3 + 6);
