@@ -74,10 +74,13 @@ function tryIpv6(text: string): number[] | undefined {
   return [...groups[0], ...new Array<number>(missing).fill(0), ...groups[1]];
 }
 
+/** The four words of an IPv4 address that is given as one word. */
+export const mappedIpv4 = (word: number): Int32Array => Int32Array.of(0, 0, IPV4_MAPPED, word);
+
 /** The four words of an IP address; undefined if the text is not one. */
 export function parseAddress(text: string): Int32Array | undefined {
   const word = tryIpv4(text);
-  if (!Number.isNaN(word)) return Int32Array.of(0, 0, IPV4_MAPPED, word);
+  if (!Number.isNaN(word)) return mappedIpv4(word);
   const groups = text.includes(':') ? tryIpv6(text) : undefined;
   return groups && Int32Array.from({ length: 4 }, (_, i) => (groups[2 * i] << 16) | groups[2 * i + 1]);
 }

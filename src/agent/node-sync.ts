@@ -33,7 +33,7 @@ import { removeRoute, setRoute } from '../../native-free-dataplane/node/routes.t
 import { OVERLAYS, type OverlayName } from '../../native-free-dataplane/overlay/modes.ts';
 import { outerSum } from '../../native-free-dataplane/overlay/outer-ipv4.ts';
 import { SERVICE_PROTOCOLS } from '../../native-free-dataplane/protocols.ts';
-import { addressWords, macWords } from '../../native-free-dataplane/wire/address.ts';
+import { addressWords, macWords, mappedIpv4 } from '../../native-free-dataplane/wire/address.ts';
 import { networkWords, parseCidr } from '../net/address.ts';
 import { gatewayOf, macOf } from '../net/pod-network.ts';
 import type { HostRoute } from './underlay/host-routes.ts';
@@ -157,9 +157,6 @@ function writeIdentity(table: NodeTable, node: NodeIdentity): void {
     address: addressWords(node.nodeIP),
   });
 }
-
-/** The four words of an IPv4 address that is given as one word. */
-const mapped = (address: number): Int32Array => Int32Array.of(0, 0, 0xffff, address);
 
 interface KnownNode {
   readonly hop: number;
@@ -324,14 +321,14 @@ export class NodeSync {
       const to = source === undefined ? LOCAL : this.sourceNumber(source);
       const text = `${network}/${prefix}`;
       const known = this.hostRoutes.get(text) === to;
-      if (to !== undefined && (known || setRoute(table, mapped(network), 96 + prefix, to, table.hostRoutes))) {
+      if (to !== undefined && (known || setRoute(table, mappedIpv4(network), 96 + prefix, to, table.hostRoutes))) {
         wanted.set(text, to);
       } else left++;
     }
     for (const text of this.hostRoutes.keys()) {
       if (wanted.has(text)) continue;
       const [network, prefix] = text.split('/').map(Number) as [number, number];
-      removeRoute(table, mapped(network), 96 + prefix, table.hostRoutes);
+      removeRoute(table, mappedIpv4(network), 96 + prefix, table.hostRoutes);
     }
     this.hostRoutes = wanted;
     return left;
@@ -342,7 +339,7 @@ export class NodeSync {
     const known = this.sources.indexOf(address);
     if (known >= 0) return known;
     if (this.sources.length >= MAX_SOURCES) return undefined;
-    setSource(this.table, this.sources.length, mapped(address));
+    setSource(this.table, this.sources.length, mappedIpv4(address));
     return this.sources.push(address) - 1;
   }
 

@@ -4,6 +4,7 @@
  */
 import { hasNodePorts } from '../../../native-free-dataplane/node/host-routes.ts';
 import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
+import { mappedIpv4 } from '../../../native-free-dataplane/wire/address.ts';
 import { internalIpOf } from '../../api/node-identity.ts';
 import type { EndpointSlice, NodeObject, Pod, Service } from '../../api/types/objects.ts';
 import type { Place } from '../../compile/endpoint-sets.ts';
@@ -200,7 +201,7 @@ export class NodeServices implements Part {
   }
 
   private readonly isNodePortAddress = (address: number): boolean =>
-    hasNodePorts(this.options.tables.node, Int32Array.of(0, 0, 0xffff, address));
+    hasNodePorts(this.options.tables.node, mappedIpv4(address));
 
   private end(removed: readonly RemovedEndpoint[]): void {
     const { tables, log } = this.options;

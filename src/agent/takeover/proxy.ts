@@ -2,14 +2,12 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { listRuleset } from '../../linux/nft-ruleset.ts';
+import { type LegacyProgram, savedLegacyRules } from '../underlay/legacy-firewall.ts';
 import { nft } from '../underlay/shortcut.ts';
 import { type ProxyRules, proxyRulesIn, proxyRulesSaved } from './proxy-rules.ts';
 
 const PROGRAM = 'kube-proxy';
-const LEGACY = [
-  { program: 'iptables-legacy', tables: '/proc/thread-self/net/ip_tables_names' },
-  { program: 'ip6tables-legacy', tables: '/proc/thread-self/net/ip6_tables_names' },
-] as const;
+const LEGACY: readonly LegacyProgram[] = ['iptables-legacy', 'ip6tables-legacy'];
 
 /** The process of kube-proxy in this network namespace; undefined if none runs. */
 export function proxyProcess(): number | undefined {
@@ -30,7 +28,7 @@ export function proxyProcess(): number | undefined {
 export function proxyRules(): readonly ProxyRules[] {
   return [
     ...proxyRulesIn(listRuleset() ?? '').rules,
-    ...LEGACY.flatMap(({ program, tables }) => proxyRulesSaved(savedBy(program, tables), program).rules),
+    ...LEGACY.flatMap((program) => proxyRulesSaved(savedLegacyRules(program), program).rules),
   ];
 }
 
@@ -40,8 +38,8 @@ export function removeProxyRules(): readonly ProxyRules[] {
   const why = ruleset.commands === '' ? undefined : nft(ruleset.commands);
   if (why !== undefined) throw new Error(`the rules of kube-proxy cannot be removed: ${why}`);
   const removed = [...ruleset.rules];
-  for (const { program, tables } of LEGACY) {
-    const { rules, commands } = proxyRulesSaved(savedBy(program, tables), program);
+  for (const program of LEGACY) {
+    const { rules, commands } = proxyRulesSaved(savedLegacyRules(program), program);
     if (commands === '') continue;
     const ran = spawnSync(`${program}-restore`, ['--noflush', '-w', '5'], { input: commands, encoding: 'utf8' });
     if (ran.status !== 0) {
@@ -51,15 +49,4 @@ export function removeProxyRules(): readonly ProxyRules[] {
     removed.push(...rules);
   }
   return removed;
-}
-
-/** Output of the save command; empty without tables, or without the program. */
-function savedBy(program: string, tables: string): string {
-  try {
-    if (readFileSync(tables, 'latin1').trim() === '') return '';
-  } catch {
-    return '';
-  }
-  const { status, stdout } = spawnSync(`${program}-save`, { encoding: 'utf8', maxBuffer: 256 << 20 });
-  return status === 0 ? stdout : '';
 }

@@ -15,6 +15,7 @@ import { Status } from '../../../native-free-dataplane/conntrack/record.ts';
 import { routeGeneration } from '../../../native-free-dataplane/node/config.ts';
 import { HopKind, hopKind } from '../../../native-free-dataplane/node/hops.ts';
 import { hopForAddress } from '../../../native-free-dataplane/stages/route.ts';
+import { mappedIpv4 } from '../../../native-free-dataplane/wire/address.ts';
 import { monotonicMs } from '../../linux/clock.ts';
 import { KernelConntrack, type KernelFlow, KernelStatus, type KernelTuple } from '../../linux/kernel-conntrack.ts';
 import type { NodeConfig } from '../config.ts';
@@ -76,7 +77,7 @@ export class Takeover implements Part {
     const removed = removeProxyRules();
     const { node, conntrack } = tables;
     const isRemotePod = (address: number): boolean =>
-      hopKind(node, hopForAddress(node, wordsOf(address))) === HopKind.NODE;
+      hopKind(node, hopForAddress(node, mappedIpv4(address))) === HopKind.NODE;
     const moves = movesTo({ podCIDR: config.podCIDR, isRemotePod });
     let moved = 0;
     const kept: KernelFlow[] = [];
@@ -131,15 +132,13 @@ export class Takeover implements Part {
   }
 }
 
-const wordsOf = (address: number): Int32Array => Int32Array.of(0, 0, 0xffff, address);
-
 const keyOf = ({ protocol, original: { src, srcPort, dst, dstPort } }: KernelFlow): string =>
   `${protocol} ${src} ${srcPort} ${dst} ${dstPort}`;
 
 function ours({ protocol, original, reply, status, timeoutSeconds, tcpState }: KernelFlow) {
   const tuple = ({ src, dst, srcPort, dstPort }: KernelTuple) => ({
-    src: wordsOf(src),
-    dst: wordsOf(dst),
+    src: mappedIpv4(src),
+    dst: mappedIpv4(dst),
     srcPort,
     dstPort,
   });

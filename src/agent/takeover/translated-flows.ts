@@ -9,6 +9,7 @@
  * nf_nat_inet_fn), only to see their packets.
  */
 import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../../../native-free-dataplane/protocols.ts';
+import { formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
 import { type KernelFlow, KernelStatus, type KernelTuple } from '../../linux/kernel-conntrack.ts';
 import { type Cidr, parseCidr } from '../../net/address.ts';
 
@@ -42,9 +43,6 @@ function within(text: string): (address: number) => boolean {
   return (address) => address >>> 0 >= low && address >>> 0 <= high;
 }
 
-const textOf = (address: number): string =>
-  `${address >>> 24}.${(address >>> 16) & 0xff}.${(address >>> 8) & 0xff}.${address & 0xff}`;
-
 /** Those that were opened to a service and translated, and are not over. */
 export function serviceFlows(flows: readonly KernelFlow[], places: ServicePlaces): KernelFlow[] {
   const isClusterIP = within(places.serviceCIDR);
@@ -54,7 +52,7 @@ export function serviceFlows(flows: readonly KernelFlow[], places: ServicePlaces
     if ((status & (KernelStatus.DNAT | KernelStatus.DYING)) !== KernelStatus.DNAT) return false;
     if (!PROTOCOLS.includes(protocol) || OVER.includes(tcpState)) return false;
     if (isClusterIP(dst)) return true;
-    const address = textOf(dst);
+    const address = formatIpv4(dst);
     return places.serviceAddresses.has(address) || (dstPort >= first && dstPort <= last && local.has(address));
   });
 }
@@ -67,7 +65,7 @@ export function movesTo({ podCIDR, isRemotePod }: PodPlaces): (flow: KernelFlow)
 
 /** A packet's fields as an element of the set of kept connections (underlay/kept-flows.ts). */
 const elementOf = (protocol: number, { src, srcPort, dst, dstPort }: KernelTuple): string =>
-  `${textOf(src)} . ${protocol} . ${srcPort} . ${textOf(dst)} . ${dstPort}`;
+  `${formatIpv4(src)} . ${protocol} . ${srcPort} . ${formatIpv4(dst)} . ${dstPort}`;
 
 /** Both directions of each, as they are on the wire. */
 export function keptElements(flows: readonly KernelFlow[]): string[] {

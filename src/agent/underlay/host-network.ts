@@ -7,6 +7,7 @@
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { formatIpv4 } from '../../../native-free-dataplane/wire/address.ts';
 import { ipBatch } from '../../linux/ip-command.ts';
 import { LIST_RULESET, MAX_RULESET_BYTES } from '../../linux/nft-ruleset.ts';
 import { RoutingWatch } from '../../linux/routing-watch.ts';
@@ -249,10 +250,10 @@ export class HostNetwork {
   /** Apply the node's addresses and routes to rules and shortcut. @throws as setServiceAddresses */
   setRouting({ addresses, ownRoutes }: Pick<HostRouting, 'addresses' | 'ownRoutes'>): void {
     const { nodeIP } = this.options;
-    const all = addresses.map(({ address, source }) => [printWord(address), printWord(source)] as const);
+    const all = addresses.map(({ address, source }) => [formatIpv4(address), formatIpv4(source)] as const);
     this.hasNodeAddress = all.some(([address]) => address === nodeIP);
     const local = new Map([[nodeIP, nodeIP] as const, ...all].slice(0, MAX_ADDRESSES));
-    const networks = ownRoutes.map(({ network, prefix }) => `${printWord(network)}/${prefix}`);
+    const networks = ownRoutes.map(({ network, prefix }) => `${formatIpv4(network)}/${prefix}`);
     if (sameEntries(local, this.localAddresses) && same(networks, this.routedNetworks)) return;
     this.localAddresses = local;
     this.routedNetworks = networks;
@@ -385,6 +386,5 @@ export class HostNetwork {
 export const usesOverlayDevice = (options: HostNetworkOptions): boolean =>
   !options.noUnderlayShortcut && overlayMatches(options).length > 0;
 const same = (a: readonly string[], b: readonly string[]): boolean => a.join() === b.join();
-const printWord = (word: number): string => printIp({ family: 4, value: BigInt(word >>> 0) });
 const sameEntries = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
   a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);

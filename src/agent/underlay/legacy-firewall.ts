@@ -11,8 +11,14 @@ import { promisify } from 'node:util';
 import { DNS_PORT } from '../../api/cluster-options.ts';
 import { HOST_DEVICE } from './rule-order.ts';
 
-const TABLES = '/proc/thread-self/net/ip_tables_names';
+/** Where the kernel lists the tables of each. */
+const TABLES = {
+  'iptables-legacy': '/proc/thread-self/net/ip_tables_names',
+  'ip6tables-legacy': '/proc/thread-self/net/ip6_tables_names',
+} as const;
 const PROGRAM = 'iptables-legacy';
+/** Rules of thousands of services. */
+const MAX_SAVED_BYTES = 256 << 20;
 /** Wait for the lock that every iptables holds while it changes rules, seconds. */
 const WAIT: readonly string[] = ['-w', '1'];
 
@@ -66,10 +72,13 @@ export function readLegacy(saved: string, nameServer?: string): LegacyState {
   return { accepts, withdrawals, obstacle };
 }
 
+/** One of the two programs. */
+export type LegacyProgram = keyof typeof TABLES;
+
 /** Are there any tables of iptables-legacy in this namespace? */
-export function hasLegacyTables(): boolean {
+export function hasLegacyTables(program: LegacyProgram = PROGRAM): boolean {
   try {
-    return readFileSync(TABLES, 'latin1').trim() !== '';
+    return readFileSync(TABLES[program], 'latin1').trim() !== '';
   } catch {
     return false;
   }
@@ -90,9 +99,9 @@ export async function ensureLegacyAccepts(nameServer?: string): Promise<void> {
 }
 
 /** Output of `iptables-legacy-save`; empty if there are no rules, or the program is not installed. */
-export function savedLegacyRules(): string {
-  if (!hasLegacyTables()) return '';
-  const { status, stdout } = spawnSync(`${PROGRAM}-save`, { encoding: 'utf8' });
+export function savedLegacyRules(program: LegacyProgram = PROGRAM): string {
+  if (!hasLegacyTables(program)) return '';
+  const { status, stdout } = spawnSync(`${program}-save`, { encoding: 'utf8', maxBuffer: MAX_SAVED_BYTES });
   return status === 0 ? stdout : '';
 }
 

@@ -12,6 +12,7 @@ import { adoptAffinity } from '../../../native-free-dataplane/services/affinity.
 import { attachServices, createServices, type ServiceTable } from '../../../native-free-dataplane/services/table.ts';
 import { ServiceWriter } from '../../../native-free-dataplane/services/writer.ts';
 import { headerSecret } from '../../../native-free-dataplane/shared/layout.ts';
+import { mappedIpv4 } from '../../../native-free-dataplane/wire/address.ts';
 import type { RemovedEndpoint } from '../../agent/connections/ended.ts';
 import { flushEndpoints } from '../../agent/connections/flush.ts';
 import { PodsByAddress } from '../../agent/policies/pods-by-address.ts';
@@ -72,7 +73,7 @@ function changeServices(
   const buffer = new ArrayBuffer(tables.services.byteLength);
   const table = createServices(buffer, { ...sizesOf(old), secret: headerSecret(old.words) });
   const conntrack = attached(attachConntrack(tables.conntrack));
-  const isNodePortAddress = (address: number): boolean => hasNodePorts(node, Int32Array.of(0, 0, 0xffff, address));
+  const isNodePortAddress = (address: number): boolean => hasNodePorts(node, mappedIpv4(address));
   let changing = false;
   const onRemoved = (removed: readonly RemovedEndpoint[]): void => {
     if (changing) flushEndpoints(conntrack, removed, isNodePortAddress);
